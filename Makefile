@@ -1,0 +1,39 @@
+# Everything here sets itself up: `make demo` and `make test` need only make, Python >= 3.11 and a JDK >= 17 or Docker.
+.PHONY: .venv demo test lint bench requirements clean
+SHELL := /bin/bash
+BIN := .venv/bin
+
+.venv: .venv/.stamp
+
+.venv/.stamp: requirements.txt pyproject.toml
+	@for p in "$(PYTHON)" python3 python3.14 python3.13 python3.12 python3.11; do \
+	  [ -n "$$p" ] && "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && found=$$p && break; \
+	done; \
+	if [ -z "$$found" ]; then echo "medte needs Python >= 3.11 with its venv module; install it or call: make PYTHON=/path/to/python3" >&2; exit 1; fi; \
+	echo "setting up .venv with $$found (a few minutes the first time)"; \
+	"$$found" -m venv --clear .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check "$$(grep -o '^uv==[0-9.]*' requirements.txt)"
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --compile-bytecode requirements.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+demo: .venv
+	$(BIN)/es-ingest demo
+
+test: lint
+	$(BIN)/pytest
+
+lint: .venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv
+	$(BIN)/python -m bench
+
+# Resolve the newest versions that pyproject.toml allows and pin them.
+requirements: .venv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev --no-header --upgrade pyproject.toml -o requirements.txt
+
+clean:
+	rm -rf .venv
