@@ -1,0 +1,9 @@
+"""Text -> unit vectors.
+
+The encoder needs neither Haystack nor Elasticsearch; the components, the commands and the evaluation all stand on it.
+"""
+
+from medte_haystack.encoder.encoder import Encoder, EncodeStats, Kind
+from medte_haystack.encoder.models import DEFAULT_MODEL, MODELS, ModelSpec
+
+__all__ = ["DEFAULT_MODEL", "MODELS", "EncodeStats", "Encoder", "Kind", "ModelSpec"]

@@ -1,0 +1,219 @@
+"""Text -> unit vectors: the one encoder behind the components, the commands, training and evaluation."""
+
+import logging
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medte_haystack.encoder.backends import Backend, load_backend
+from medte_haystack.encoder.files import ModelFiles, locate
+from medte_haystack.encoder.models import DEFAULT_MODEL, ModelSpec, read_json
+from medte_haystack.encoder.pack import plan_batches
+from medte_haystack.encoder.tokenise import Tokeniser
+from medte_haystack.errors import EncoderOptionError
+
+logger = logging.getLogger(__name__)
+
+Kind = Literal["query", "passage"]
+
+_WINDOW_TEXTS = 2048  # texts sorted together; more pads less, fewer holds less memory
+_WINDOW_CHARACTERS = 4_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeStats:
+    """What an encoder has done since it was loaded.
+
+    :param texts: Texts encoded.
+    :param tokens: Tokens computed, special tokens included, padding not.
+    :param truncated: Texts that were longer than the model takes and lost their end.
+    :param seconds: Time spent tokenising and computing.
+    """
+
+    texts: int = 0
+    tokens: int = 0
+    truncated: int = 0
+    seconds: float = 0.0
+
+    def __add__(self, other: "EncodeStats") -> "EncodeStats":
+        return EncodeStats(
+            self.texts + other.texts,
+            self.tokens + other.tokens,
+            self.truncated + other.truncated,
+            self.seconds + other.seconds,
+        )
+
+    def __sub__(self, other: "EncodeStats") -> "EncodeStats":
+        return EncodeStats(
+            self.texts - other.texts,
+            self.tokens - other.tokens,
+            self.truncated - other.truncated,
+            self.seconds - other.seconds,
+        )
+
+
+class Encoder:
+    """Turns texts into unit vectors. Make one with :meth:`Encoder.load`.
+
+    What odd input gives: an empty or blank text is a valid input and gets the vector of its two special tokens; a text
+    longer than `max_tokens` is cut at its end, counted in :attr:`stats` and reported once a call by a warning; a lone
+    surrogate counts as U+FFFD; NUL and other control characters are dropped by BERT's tokenizer; any script is
+    accepted (what a model never saw becomes its unknown token).
+    """
+
+    def __init__(self, files: ModelFiles, tokeniser: Tokeniser, backend: Backend) -> None:
+        self.files = files
+        self.tokeniser = tokeniser
+        self.backend = backend
+        self._stats = EncodeStats()
+        self._lock = threading.Lock()
+
+    @classmethod
+    def load(
+        cls,
+        model: str = DEFAULT_MODEL,
+        *,
+        device: str | None = None,
+        precision: str = "auto",
+        max_tokens: int | None = None,
+        revision: str | None = None,
+        token: str | None = None,
+        local_files_only: bool = False,
+    ) -> Self:
+        """Load a model.
+
+        :param model: Registry name (``medte``, ``minilm``, …), local folder, or hub id.
+        :param device: ``cpu``, ``cuda``, ``cuda:N``, ``mps``; None takes a GPU where there is one.
+        :param precision: ``auto``, ``fp32`` or ``bf16``; what is computed in. Vectors are float32 in any case.
+        :param max_tokens: Cut texts at fewer tokens than the model takes (special tokens included).
+        :param revision: Hub commit, tag or branch instead of the registry's.
+        :param token: Hub token; never logged.
+        :param local_files_only: Never ask the hub.
+        :raises ModelNotAvailableError: If the model's files cannot be had.
+        :raises ModelError: If they are damaged or do not fit together.
+        :raises EncoderOptionError: If an option is unknown or not to be had on this machine.
+        """
+        files = locate(model, revision=revision, token=token, local_files_only=local_files_only)
+        limit = files.spec.max_tokens
+        positions = int(read_json(files.folder / "config.json").get("max_position_embeddings") or limit)
+        if max_tokens is not None and not 3 <= max_tokens <= positions:
+            raise EncoderOptionError(
+                f"max_tokens is {max_tokens}; model {files.spec.name!r} takes 3 to {positions}", max_tokens=max_tokens
+            )
+        vocab_size = int(read_json(files.folder / "config.json").get("vocab_size") or 0)
+        tokeniser = Tokeniser(files.folder, max_tokens or limit, vocab_size)
+        return cls(files, tokeniser, load_backend(files, device, precision))
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The model as it is used."""
+        return self.files.spec
+
+    @property
+    def dim(self) -> int:
+        """Dimensions of a vector."""
+        return self.files.spec.dim
+
+    @property
+    def max_tokens(self) -> int:
+        """Longest text in tokens, special tokens included."""
+        return self.tokeniser.max_tokens
+
+    @property
+    def precision(self) -> str:
+        """What is computed in, e.g. ``fp32``."""
+        return self.backend.precision
+
+    @property
+    def stats(self) -> EncodeStats:
+        """What has been encoded since the model was loaded; take the difference of two for one run's share."""
+        return self._stats
+
+    @cached_property
+    def weights_sha256(self) -> str:
+        """The sha256 over the weight files, in hex."""
+        return self.files.weights_sha256()
+
+    def prefix(self, kind: Kind) -> str:
+        """Return what the model wants before a query or a passage.
+
+        :raises EncoderOptionError: If the kind is neither.
+        """
+        if kind == "query":
+            return self.spec.query_prefix
+        if kind == "passage":
+            return self.spec.passage_prefix
+        raise EncoderOptionError(f"kind is {kind!r}; it must be 'query' or 'passage'", kind=kind)
+
+    def encode(
+        self, texts: Sequence[str], kind: Kind = "passage", *, max_texts: int | None = None
+    ) -> NDArray[np.float32]:
+        """Encode texts.
+
+        :param texts: The texts, in any number.
+        :param kind: Whether they are queries or passages; decides the model's prefix.
+        :param max_texts: Most texts of a batch, beside the token budget.
+        :returns: Unit vectors in input order, float32, shape (n, dim).
+        :raises TypeError: If `texts` is a single string or holds something else than strings.
+        """
+        if isinstance(texts, str):
+            raise TypeError("texts is a single string; give a list of strings")
+        vectors = np.empty((len(texts), self.dim), dtype=np.float32)
+        for row, vector in enumerate(self.encode_stream(texts, kind, max_texts=max_texts)):
+            vectors[row] = vector
+        return vectors
+
+    def encode_stream(
+        self, texts: Iterable[str], kind: Kind = "passage", *, max_texts: int | None = None
+    ) -> Iterator[NDArray[np.float32]]:
+        """Encode a stream of any length in bounded memory.
+
+        Texts are read ahead in windows of up to 2,048 texts or 4 million characters, sorted by length inside.
+
+        :param texts: The texts; read only as far as needed.
+        :param kind: Whether they are queries or passages.
+        :param max_texts: Most texts of a batch, beside the token budget.
+        :returns: One unit vector a text in input order, float32, shape (dim,).
+        :raises TypeError: If one of them is no string.
+        """
+        prefix = self.prefix(kind)
+        truncated = total = 0
+        for window in _windows(texts):
+            vectors, cut = self._encode_window([prefix + text for text in window] if prefix else window, max_texts)
+            truncated, total = truncated + cut, total + len(window)
+            yield from vectors
+        if truncated:
+            logger.warning(
+                "%d of %d texts were longer than %d tokens and lost their end", truncated, total, self.max_tokens
+            )
+
+    def _encode_window(self, texts: Sequence[str], max_texts: int | None) -> tuple[NDArray[np.float32], int]:
+        started = time.perf_counter()
+        tokens = self.tokeniser(texts)
+        lengths = [len(ids) for ids in tokens.ids]
+        vectors = np.empty((len(texts), self.dim), dtype=np.float32)
+        for batch in plan_batches(lengths, self.backend.token_budget, max_texts):
+            vectors[batch] = self.backend.embed([tokens.ids[position] for position in batch])
+        done = EncodeStats(len(texts), sum(lengths), tokens.truncated, time.perf_counter() - started)
+        with self._lock:
+            self._stats += done
+        return vectors, tokens.truncated
+
+
+def _windows(texts: Iterable[str]) -> Iterator[list[str]]:
+    window: list[str] = []
+    characters = 0
+    for text in texts:
+        window.append(text)
+        characters += len(text) if isinstance(text, str) else 0
+        if len(window) == _WINDOW_TEXTS or characters >= _WINDOW_CHARACTERS:
+            yield window
+            window, characters = [], 0
+    if window:
+        yield window

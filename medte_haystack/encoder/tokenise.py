@@ -1,0 +1,109 @@
+"""Text -> token ids, with everything that was cut counted."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenizers import Encoding, Tokenizer
+
+from medte_haystack.errors import ModelError
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def replace_surrogates(text: str) -> str:
+    """Replace each lone surrogate by U+FFFD: UTF-8, and so the tokenizer and Elasticsearch, cannot hold one.
+
+    The length in characters stays, so offsets into the text stay valid.
+    """
+    return _SURROGATE.sub("\ufffd", text)
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Token ids of some texts.
+
+    :param ids: One list of ids a text, special tokens included, at most the model's maximum long.
+    :param truncated: How many of the texts were longer than the maximum and lost their end.
+    """
+
+    ids: list[list[int]]
+    truncated: int
+
+
+class Tokeniser:
+    """A model's own tokenizer.
+
+    :param folder: Model folder with `tokenizer.json` (or `vocab.txt`).
+    :param max_tokens: Longest input in tokens, special tokens included.
+    :param vocab_size: Rows of the model's embedding table; a tokenizer that can exceed it is refused.
+    :raises ModelError: If the tokenizer is missing, damaged, or does not fit the model.
+    """
+
+    def __init__(self, folder: Path, max_tokens: int, vocab_size: int) -> None:
+        self.max_tokens = max_tokens
+        self.hf_tokenizer = _load(folder)
+        self.hf_tokenizer.no_truncation()
+        self.hf_tokenizer.no_padding()
+        highest = max(self.hf_tokenizer.get_vocab(with_added_tokens=True).values())
+        if highest >= vocab_size:
+            raise ModelError(
+                f"the tokenizer in {folder} does not fit the model: it gives token ids up to {highest}, the model"
+                f" knows {vocab_size}",
+                path=str(folder),
+            )
+        self.special_tokens = len(self.hf_tokenizer.encode("").ids)
+        if self.special_tokens != 2:
+            raise ModelError(
+                f"the tokenizer in {folder} frames a text with {self.special_tokens} special tokens; BERT-shaped models"
+                " have two",
+                path=str(folder),
+            )
+
+    def __call__(self, texts: Sequence[str]) -> Tokens:
+        """Return the ids of each text; a text that is too long keeps its first tokens and the closing one.
+
+        :raises TypeError: If one of the texts is no string.
+        """
+        ids, truncated = [], 0
+        for encoding in self._encode(texts, special=True):
+            one = encoding.ids
+            if len(one) > self.max_tokens:
+                one = one[: self.max_tokens - 1] + one[-1:]
+                truncated += 1
+            ids.append(one)
+        return Tokens(ids, truncated)
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """Return each text's number of tokens, neither cut nor framed by special tokens."""
+        return [len(encoding.ids) for encoding in self._encode(texts, special=False)]
+
+    def _encode(self, texts: Sequence[str], *, special: bool) -> list[Encoding]:
+        try:
+            found = self.hf_tokenizer.encode_batch_fast(texts, add_special_tokens=special)
+        except TypeError:  # a lone surrogate, or no string at all
+            for position, text in enumerate(texts):
+                if not isinstance(text, str):
+                    raise TypeError(
+                        f"text {position} is of type {type(text).__name__}; the encoder takes strings"
+                    ) from None
+            clean = [replace_surrogates(text) for text in texts]
+            found = self.hf_tokenizer.encode_batch_fast(clean, add_special_tokens=special)
+        return found
+
+
+def _load(folder: Path) -> Tokenizer:
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        if (folder / "vocab.txt").is_file():
+            from transformers import AutoTokenizer
+
+            slow = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            tokenizer: Tokenizer = slow.backend_tokenizer
+            return tokenizer
+        raise ModelError(f"{folder} holds neither tokenizer.json nor vocab.txt", path=str(folder))
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:
+        raise ModelError(f"{path} is damaged ({error}); fetch the model again", path=str(path)) from error

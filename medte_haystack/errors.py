@@ -1,0 +1,47 @@
+"""Exceptions of the package.
+
+Every one carries its values as attributes (``error.index``, ``error.expected``, …), survives pickling, and says in its
+message what was found and what to do about it.
+"""
+
+from typing import Any
+
+
+class MedTEError(Exception):
+    """Base of all errors raised by this project.
+
+    :param message: What was found and how to mend it.
+    :param data: The values behind the message; they become attributes.
+    """
+
+    def __init__(self, message: str, **data: Any) -> None:
+        super().__init__(message)
+        self.__dict__.update(data)
+
+
+class ModelNotAvailableError(MedTEError):
+    """A model's files are neither on this machine nor to be had from the hub."""
+
+
+class ModelError(MedTEError):
+    """A model folder is damaged, of another shape than declared, or not loadable safely."""
+
+
+class EncoderOptionError(MedTEError, ValueError):
+    """An option of the encoder is unknown or cannot be honoured on this machine."""
+
+
+class IndexContractError(MedTEError, ValueError):
+    """A value cannot be written to, or asked from, an index that follows the contract."""
+
+
+class FingerprintMismatchError(MedTEError):
+    """An index was made with another model, chunking or contract version than the one in use."""
+
+
+class IndexMissingError(MedTEError):
+    """The named Elasticsearch index does not exist."""
+
+
+class BulkWriteError(MedTEError):
+    """The server could not be reached, or refused a whole bulk request."""

@@ -1,0 +1,249 @@
+"""Bulk writing: requests bounded by count and bytes, only what was rejected sent again, every failure reported."""
+
+import logging
+import random
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import orjson
+from elasticsearch import ApiError
+from elasticsearch import ConnectionError as UnreachableError
+
+from medte_haystack.errors import BulkWriteError, IndexContractError
+from medte_haystack.index.steps import Pause, Request, Steps
+
+logger = logging.getLogger(__name__)
+
+Action = Literal["index", "create", "update", "delete"]
+
+MAX_COUNT = 1000
+MAX_BYTES = 8 * 1024 * 1024
+_BUSY = frozenset({429, 502, 503, 504})
+_ANSWER = "errors,items.*._id,items.*.status,items.*.result,items.*.error.type,items.*.error.reason"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One document operation, serialised.
+
+    :param action: ``index`` overwrites, ``create`` refuses an id that is there, ``update`` merges, ``delete`` removes.
+    :param id: Document id.
+    :param body: JSON of the document, None for ``delete``.
+    """
+
+    action: Action
+    id: str
+    body: bytes | None = None
+
+    def lines(self) -> list[bytes]:
+        """Return the operation as lines of a bulk body."""
+        header = orjson.dumps({self.action: {"_id": self.id}})
+        return [header] if self.body is None else [header, self.body]
+
+    @property
+    def size(self) -> int:
+        """Bytes in a bulk body."""
+        return len(self.id) + 24 + len(self.body or b"")
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A document that the server refused for good; never holds the document's text.
+
+    :param id: Document id.
+    :param status: HTTP status of the item.
+    :param type: Elasticsearch's error type.
+    :param reason: Its reason, without the value previews the server adds.
+    """
+
+    id: str
+    status: int
+    type: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BulkResult:
+    """What became of some operations.
+
+    :param created: Documents that were new.
+    :param updated: Documents that replaced or changed one, or deletions that found theirs.
+    :param failures: Documents that were refused for good.
+    :param retried: How many times a rejected document was sent again.
+    """
+
+    created: int = 0
+    updated: int = 0
+    failures: tuple[Failure, ...] = ()
+    retried: int = 0
+
+    @property
+    def written(self) -> int:
+        """Documents the server acknowledged."""
+        return self.created + self.updated
+
+    def __add__(self, other: "BulkResult") -> "BulkResult":
+        return BulkResult(
+            self.created + other.created,
+            self.updated + other.updated,
+            self.failures + other.failures,
+            self.retried + other.retried,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Waits between tries: doubling, with jitter.
+
+    :param first: Seconds before the first repetition.
+    :param longest: Most seconds of one wait.
+    :param tries: Tries in all.
+    """
+
+    first: float = 0.5
+    longest: float = 20.0
+    tries: int = 9
+
+    def seconds(self, attempt: int) -> float:
+        """Return the wait after try number `attempt`, counted from 1."""
+        seconds: float = min(self.longest, self.first * 2.0 ** (attempt - 1)) * random.uniform(0.5, 1.0)  # noqa: S311  no secret
+        return seconds
+
+
+def operation(action: Action, id: str, body: Mapping[str, Any] | None = None) -> Operation:  # noqa: A002
+    """Serialise one operation.
+
+    :param body: The document; for ``update`` the fields to merge.
+    :raises IndexContractError: If a value cannot be written as JSON, e.g. a lone surrogate.
+    """
+    if body is None:
+        return Operation(action, id)
+    try:
+        return Operation(action, id, orjson.dumps(body, default=str, option=orjson.OPT_SERIALIZE_NUMPY))
+    except (TypeError, ValueError) as error:
+        raise IndexContractError(f"document {id!r} cannot be written as JSON: {error}", id=id) from error
+
+
+def batches(operations: Iterable[Operation], max_count: int, max_bytes: int) -> Iterator[list[Operation]]:
+    """Group operations into requests under both bounds; one that is above by itself goes alone."""
+    batch: list[Operation] = []
+    size = 0
+    for one in operations:
+        if batch and (len(batch) == max_count or size + one.size > max_bytes):
+            yield batch
+            batch, size = [], 0
+        batch.append(one)
+        size += one.size
+    if batch:
+        yield batch
+
+
+def write(
+    index: str,
+    operations: Iterable[Operation],
+    *,
+    pipeline: str | None = None,
+    max_count: int = MAX_COUNT,
+    max_bytes: int = MAX_BYTES,
+    backoff: Backoff = Backoff(),
+) -> Steps[BulkResult]:
+    """Send operations in as many bulk requests as the bounds ask for.
+
+    :param pipeline: Ingest pipeline of the server.
+    :raises BulkWriteError: If the server stays unreachable, or refuses a request as a whole.
+    """
+    total = BulkResult()
+    for batch in batches(operations, max_count, max_bytes):
+        total += yield from send(index, batch, pipeline=pipeline, backoff=backoff)
+    return total
+
+
+def send(
+    index: str,
+    batch: Sequence[Operation],
+    *,
+    pipeline: str | None = None,
+    backoff: Backoff = Backoff(),
+) -> Steps[BulkResult]:
+    """Send one bulk request, and again what was rejected for lack of room, until the rest is done or refused.
+
+    A request whose answer was lost is sent again too, save one that holds a ``create``: it might have been carried out,
+    and its repetition would be refused as a duplicate.
+
+    :raises BulkWriteError: If the server stays unreachable, or refuses the request as a whole.
+    """
+    result, left, attempt = BulkResult(), list(batch), 0
+    while left:
+        attempt += 1
+        try:
+            answer = yield _request(index, left, pipeline)
+        except (ApiError, UnreachableError) as error:
+            if isinstance(error, ApiError) and error.status_code == 413 and len(left) > 1:
+                half = len(left) // 2
+                for part in (left[:half], left[half:]):
+                    result += yield from send(index, part, pipeline=pipeline, backoff=backoff)
+                return result
+            _raise_unless_passing(error, left, index, attempt, backoff)
+            logger.warning("bulk request to %s failed (%s), try %d", index, type(error).__name__, attempt)
+            yield Pause(backoff.seconds(attempt))
+            continue
+        done, rejected = _read(answer, left)
+        if rejected and attempt >= backoff.tries:
+            failures = tuple(Failure(one.id, 429, "rejected", f"rejected {attempt} times") for one in rejected)
+            return result + done + BulkResult(failures=failures)
+        result += done + BulkResult(retried=len(rejected))
+        left = rejected
+        if left:
+            yield Pause(backoff.seconds(attempt))
+    return result
+
+
+def _request(index: str, batch: Sequence[Operation], pipeline: str | None) -> Request:
+    lines = [line for one in batch for line in one.lines()]
+    return lambda client: client.options(max_retries=0, request_timeout=120).bulk(
+        index=index, operations=lines, pipeline=pipeline, filter_path=_ANSWER
+    )
+
+
+def _read(answer: Mapping[str, Any], batch: Sequence[Operation]) -> tuple[BulkResult, list[Operation]]:
+    created = updated = 0
+    failures, rejected = [], []
+    for one, item in zip(batch, answer["items"], strict=True):
+        (outcome,) = item.values()
+        status = outcome["status"]
+        error = outcome.get("error")
+        if status in _BUSY:
+            rejected.append(one)
+        elif error is not None:
+            reason = _without_values(str(error.get("reason", "")))
+            failures.append(Failure(one.id, status, str(error.get("type", "")), reason))
+        elif outcome.get("result") == "created":
+            created += 1
+        elif outcome.get("result") != "not_found":  # deleting what is not there
+            updated += 1
+    return BulkResult(created, updated, tuple(failures)), rejected
+
+
+def _without_values(reason: str) -> str:
+    return re.sub(r"\.?\s*Preview of .*", "", reason, flags=re.DOTALL)
+
+
+def _raise_unless_passing(
+    error: Exception, left: Sequence[Operation], index: str, attempt: int, backoff: Backoff
+) -> None:
+    repeatable = not any(one.action == "create" for one in left)
+    if isinstance(error, ApiError):
+        passing = error.status_code in _BUSY and (repeatable or error.status_code == 429)
+    else:
+        passing = repeatable
+    if passing and attempt < backoff.tries:
+        return
+    raise BulkWriteError(
+        f"writing to index {index!r} failed after {attempt} tries: {error}; {len(left)} documents of this request are"
+        " not acknowledged",
+        index=index,
+        attempts=attempt,
+        unacknowledged=[one.id for one in left],
+    ) from error

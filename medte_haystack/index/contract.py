@@ -1,0 +1,142 @@
+"""The names and the shape of a stored document: one Elasticsearch document a chunk.
+
+Whoever writes an index and whoever reads it agree through this package alone. The shape is the flat one of Haystack's
+`ElasticsearchDocumentStore`, so its store and its retrievers read our indices too.
+"""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medte_haystack.errors import IndexContractError
+
+CONTRACT_VERSION = 1
+
+ID = "id"
+CONTENT = "content"
+EMBEDDING = "embedding"
+TITLE = "title"
+PARENT_ID = "parent_id"
+CHUNK_INDEX = "chunk_index"
+CHUNK_START = "chunk_start"
+CHUNK_END = "chunk_end"
+
+OWN_FIELDS = frozenset({ID, CONTENT, EMBEDDING, TITLE, PARENT_ID, CHUNK_INDEX, CHUNK_START, CHUNK_END})
+RESERVED = OWN_FIELDS | {"meta", "blob", "score", "sparse_embedding"}  # the latter are fields of a Haystack Document
+
+_MAX_ID_BYTES = 512  # Elasticsearch's limit for _id
+_UNIT_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of a source document, as it is stored.
+
+    :param parent_id: Id of the source document.
+    :param content: The piece's text, as it stands in the source.
+    :param index: Position among the document's pieces, from 0.
+    :param start: First character in the source text.
+    :param end: One past the last character in the source text.
+    :param title: Title of the source document, empty if it has none.
+    :param meta: Flat metadata of the source document.
+    """
+
+    parent_id: str
+    content: str
+    index: int = 0
+    start: int = 0
+    end: int = 0
+    title: str = ""
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        """The document id: the same chunk of the same source always has the same, so writing twice overwrites."""
+        return chunk_id(self.parent_id, self.index)
+
+    @property
+    def embedded_text(self) -> str:
+        """What the vector is made of: title, blank, content (the convention of BEIR), or the content alone."""
+        return f"{self.title} {self.content}" if self.title else self.content
+
+
+def chunk_id(parent_id: str, index: int) -> str:
+    """Return the id of a chunk: ``parent#index``, with a hash for a parent id too long for Elasticsearch.
+
+    :raises IndexContractError: If the parent id is empty.
+    """
+    if not parent_id:
+        raise IndexContractError("a document without an id cannot be stored", parent_id=parent_id)
+    name = f"{parent_id}#{index}"
+    if len(name.encode("utf-8", "surrogatepass")) <= _MAX_ID_BYTES:
+        return name
+    return f"sha256:{hashlib.sha256(parent_id.encode('utf-8', 'surrogatepass')).hexdigest()}#{index}"
+
+
+def source(chunk: Chunk, vector: str | list[float] | NDArray[np.float32]) -> dict[str, Any]:
+    """Return the `_source` of a chunk.
+
+    Metadata whose name is taken by the contract or by Haystack is stored with an underscore behind it (``score_``).
+
+    :param vector: As :func:`vector_json` gives it.
+    """
+    body: dict[str, Any] = {
+        (f"{name}_" if name in RESERVED else name): value for name, value in chunk.meta.items() if value is not None
+    }
+    if chunk.title:
+        body[TITLE] = chunk.title
+    body |= {
+        ID: chunk.id,
+        CONTENT: chunk.content,
+        PARENT_ID: chunk.parent_id,
+        CHUNK_INDEX: chunk.index,
+        CHUNK_START: chunk.start,
+        CHUNK_END: chunk.end,
+        EMBEDDING: vector,
+    }
+    return body
+
+
+def check_vector(vector: NDArray[np.floating[Any]], dim: int, *, name: str) -> None:
+    """Check that a vector may be stored under the contract: its dimensions, finite, unit length.
+
+    :param name: What to call it in the message, e.g. the document's id.
+    :raises IndexContractError: If it may not.
+    """
+    if vector.shape != (dim,):
+        raise IndexContractError(
+            f"the vector of {name} has {vector.size} dimensions, the index has {dim}; is it another model's?",
+            found=int(vector.size),
+            expected=dim,
+        )
+    length = float(np.linalg.norm(vector))
+    if not abs(length - 1.0) <= _UNIT_TOLERANCE:
+        raise IndexContractError(
+            f"the vector of {name} has length {length:.4g}; the index stores unit vectors (dot product). Normalise it,"
+            " or take an embedder of this package, which does",
+            length=length,
+        )
+
+
+def vector_json(vector: NDArray[np.floating[Any]], *, base64_vectors: bool) -> str | NDArray[np.float32]:
+    """Return a vector in the form that is sent: base64 of big-endian float32 where the server takes it (9.3+).
+
+    :param vector: Shape (dim,).
+    :param base64_vectors: Whether the server takes base64; otherwise the array, which orjson writes as a list.
+    """
+    if base64_vectors:
+        return base64.b64encode(np.asarray(vector, dtype=">f4").tobytes()).decode("ascii")
+    return np.ascontiguousarray(vector, dtype=np.float32)
+
+
+def cosine_from_score(score: float) -> float:
+    """Return the cosine in [-1, 1] behind a kNN score: Elasticsearch scores (1 + cosine) / 2.
+
+    It holds for the similarities `cosine` and, with unit vectors, `dot_product`.
+    """
+    return 2.0 * score - 1.0

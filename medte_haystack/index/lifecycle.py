@@ -1,0 +1,211 @@
+"""Making an index and finding out what an existing one is; conversations in the sense of `steps`."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from elasticsearch import ApiError, BadRequestError, NotFoundError
+
+from medte_haystack.errors import IndexContractError, IndexMissingError
+from medte_haystack.index.contract import EMBEDDING
+from medte_haystack.index.fingerprint import Fingerprint
+from medte_haystack.index.mapping import DEFAULT_QUANTISATION, mapping, quantisation_of, settings
+from medte_haystack.index.steps import Request, Steps
+
+logger = logging.getLogger(__name__)
+
+ANALYZERS = ("english", "standard")  # what "auto" tries in turn: not every server has the language analyzers
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What matters of a server.
+
+    :param version: Its version, None where the caller may not ask; then the oldest supported behaviour is assumed.
+    """
+
+    version: tuple[int, ...] | None
+
+    @property
+    def base64_vectors(self) -> bool:
+        """Whether documents may carry vectors as base64 of big-endian float32 (9.3 on)."""
+        return self.version is not None and self.version >= (9, 3)
+
+    @property
+    def excludes_vectors(self) -> bool:
+        """Whether new indices leave vectors out of `_source` unless asked (9.2 on)."""
+        return self.version is not None and self.version >= (9, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class IndexInfo:
+    """What an existing index is.
+
+    :param name: The index itself, also where an alias was asked for.
+    :param dim: Dimensions of its vectors, None while none was written and none was declared.
+    :param similarity: Similarity of its vector field, None if it has none.
+    :param quantisation: Our name of its vector index type.
+    :param fingerprint: What made it, None if something else than this project did.
+    """
+
+    name: str
+    dim: int | None
+    similarity: str | None
+    quantisation: str
+    fingerprint: Fingerprint | None
+
+    @classmethod
+    def from_mapping(cls, name: str, body: Mapping[str, Any]) -> "IndexInfo":
+        """Read it from a mapping as the server gives it."""
+        vectors = body.get("properties", {}).get(EMBEDDING, {})
+        return cls(
+            name, vectors.get("dims"), vectors.get("similarity"), quantisation_of(body), Fingerprint.from_mapping(body)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class IndexSpec:
+    """What a new index shall be.
+
+    :param fingerprint: What will make its vectors; None makes an index for any embedder.
+    :param quantisation: ``hnsw``, ``int8``, ``int4``, ``bbq`` or ``flat``.
+    :param similarity: ``dot_product`` under the contract.
+    :param analyzer: Of the text fields; ``auto`` takes ``english`` where the server has it, else ``standard``.
+    :param shards: Primary shards.
+    :param replicas: Copies of each; None leaves it to the server.
+    :param body: A whole mapping instead of the contract's.
+    """
+
+    fingerprint: Fingerprint | None = None
+    quantisation: str = DEFAULT_QUANTISATION
+    similarity: str = "dot_product"
+    analyzer: str = "auto"
+    shards: int = 1
+    replicas: int | None = None
+    body: Mapping[str, Any] | None = None
+
+
+def detect_server() -> Steps[Server]:
+    """Find out the server's version, also where `GET /` is not served.
+
+    :returns: The server; with version None if neither way is open to the caller.
+    """
+    try:
+        answer = yield lambda client: client.nodes.info(node_id="_local", filter_path="nodes.*.version")
+        found = next(node["version"] for node in answer["nodes"].values())
+    except (ApiError, KeyError, StopIteration):
+        try:
+            answer = yield lambda client: client.info()
+            found = answer["version"]["number"]
+        except (ApiError, KeyError):
+            logger.info("the server does not tell its version; JSON vectors are used")
+            return Server(None)
+    return Server(tuple(int(part) for part in str(found).split("-")[0].split(".")))
+
+
+def describe_index(index: str) -> Steps[IndexInfo]:
+    """Find out what an index is.
+
+    :param index: Name of an index or of an alias of one.
+    :raises IndexMissingError: If it does not exist.
+    :raises IndexContractError: If the name stands for several indices.
+    """
+    try:
+        answer = yield lambda client: client.indices.get_mapping(index=index)
+    except NotFoundError as error:
+        raise IndexMissingError(
+            f"index {index!r} is not there; make it with `es-ingest run … --index {index}`, or check the name",
+            index=index,
+        ) from error
+    if len(answer) != 1:
+        names = sorted(answer)
+        raise IndexContractError(
+            f"{index!r} stands for {len(names)} indices ({', '.join(names)}); name one", index=index
+        )
+    ((name, found),) = answer.items()
+    return IndexInfo.from_mapping(name, found["mappings"])
+
+
+def create_index(index: str, spec: IndexSpec, server: Server) -> Steps[bool]:
+    """Make an index unless it is there.
+
+    :returns: Whether it was made by this call; another process may have been faster.
+    :raises IndexContractError: If the server refuses the name or the mapping.
+    """
+    tries = ANALYZERS if spec.analyzer == "auto" else (spec.analyzer,)
+    for analyzer in tries:
+        try:
+            yield _create_request(index, _bodies(spec, analyzer, server))
+        except BadRequestError as error:
+            kind, reason = _cause(error)
+            if kind == "resource_already_exists_exception":
+                return False
+            if f"analyzer [{analyzer}]" in reason and analyzer != tries[-1]:
+                logger.info("the server has no analyzer %r, the index gets %r", analyzer, tries[-1])
+                continue
+            raise IndexContractError(f"index {index!r} cannot be made: {reason}", index=index, reason=reason) from error
+        logger.info("made index %s (%s, analyzer %s)", index, spec.quantisation, analyzer)
+        return True
+    raise AssertionError("unreachable: the last analyzer either serves or raises")
+
+
+def open_index(index: str, spec: IndexSpec, server: Server) -> Steps[IndexInfo]:
+    """Make an index unless it is there, and check that it is the one meant.
+
+    :raises FingerprintMismatchError: If it was made with another model or chunking than `spec` says.
+    """
+    try:
+        info = yield from describe_index(index)
+    except IndexMissingError:
+        yield from create_index(index, spec, server)
+        info = yield from describe_index(index)
+    if spec.fingerprint is not None:
+        if info.fingerprint is not None:
+            info.fingerprint.check_writer(spec.fingerprint, index=index)
+        if info.dim not in (None, spec.fingerprint.dim):
+            raise IndexContractError(
+                f"index {index!r} has vectors of {info.dim} dimensions, model {spec.fingerprint.model} makes"
+                f" {spec.fingerprint.dim}; use the model it was made with, or a new index",
+                expected=info.dim,
+                found=spec.fingerprint.dim,
+            )
+    return info
+
+
+def _create_request(index: str, bodies: Mapping[str, Any]) -> Request:
+    return lambda client: client.indices.create(index=index, **bodies)
+
+
+def _bodies(spec: IndexSpec, analyzer: str, server: Server) -> dict[str, Any]:
+    shape = settings(shards=spec.shards, replicas=spec.replicas)
+    if spec.body is not None:
+        return {"settings": shape, "mappings": dict(spec.body)}
+    if spec.fingerprint is None:
+        if server.excludes_vectors:  # give vectors back bit for bit, as an index of a stock store does
+            shape["index.mapping.exclude_source_vectors"] = False
+        return {
+            "settings": shape,
+            "mappings": mapping(
+                None, quantisation=spec.quantisation, similarity=spec.similarity, analyzer=analyzer, fingerprint=None
+            ),
+        }
+    made_by = replace(spec.fingerprint, analyzer=analyzer)
+    return {
+        "settings": shape,
+        "mappings": mapping(
+            made_by.dim,
+            quantisation=spec.quantisation,
+            similarity=spec.similarity,
+            analyzer=analyzer,
+            fingerprint=made_by.to_dict(),
+        ),
+    }
+
+
+def _cause(error: ApiError) -> tuple[str, str]:
+    body = error.body if isinstance(error.body, dict) else {}
+    found = body.get("error")
+    if not isinstance(found, dict):
+        return "", str(error)
+    return str(found.get("type", "")), str(found.get("reason", error))
