@@ -1,0 +1,86 @@
+"""Corpus formats in, records out: `read` streams any of them.
+
+To add a format, write one file in this folder that ends in `READER = Reader(...)`, and add its module to `_MODULES`.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from es_ingest.readers import beir, delimited, jsonl, medquad, parquet
+from es_ingest.readers.beir import read_qrels, read_queries
+from es_ingest.readers.fields import FieldMapping
+from es_ingest.readers.registry import FORMATS, Reader, formats, register
+from es_ingest.readers.streams import STDIN, expand, label
+from es_ingest.records import Malformed, ReadError, Record
+
+__all__ = [
+    "FORMATS",
+    "FieldMapping",
+    "Reader",
+    "detect",
+    "formats",
+    "read",
+    "read_qrels",
+    "read_queries",
+    "register",
+]
+
+# In the order in which `detect` tries them: beir before jsonl, because corpus.jsonl is both.
+_MODULES = (medquad, beir, jsonl, delimited, parquet)
+
+for _module in _MODULES:
+    register(_module.READER)
+
+
+def read(sources: Sequence[str], format: str, fields: FieldMapping | None = None) -> Iterator[Record | Malformed]:  # noqa: A002
+    """Stream the records of one or several sources, one after the other.
+
+    Format, mapping and the presence of every source are checked at once, before the first record is asked for; a file
+    is opened when its turn comes. Nothing is ever held but the row at hand.
+
+    :param sources: Paths, glob patterns (for names that are no path themselves), or "-" for standard input.
+    :param format: A name in `FORMATS`.
+    :param fields: Which fields make a record, for formats whose fields have no fixed names.
+    :returns: Records, and what is wrong with the rows that are none.
+    :raises ReadError: If the format is unknown or a source is missing; while iterating, if a source cannot be read.
+
+    Usage:
+
+        for item in read(["notes/*.jsonl.gz"], "jsonl", FieldMapping(id="note_id", text=("history", "findings"))):
+            print(item.position, item.reason if isinstance(item, Malformed) else item.id)
+    """
+    paths = expand(sources)
+    reader = FORMATS.get(format)
+    if reader is None:
+        raise ReadError(label(paths[0]), f"unknown format {format!r}; the formats are {', '.join(FORMATS)}")
+    if fields is not None and not reader.mapped:
+        mapped = ", ".join(name for name, other in FORMATS.items() if other.mapped)
+        raise ReadError(label(paths[0]), f"format {format} has fixed fields; a field mapping is for {mapped}")
+    if STDIN in paths and not reader.stdin:
+        raise ReadError(label(STDIN), f"format {format} cannot be read from standard input; it takes {reader.source}")
+    return _chain(reader, paths, fields)
+
+
+def _chain(reader: Reader, paths: list[str], fields: FieldMapping | None) -> Iterator[Record | Malformed]:
+    for path in paths:
+        yield from reader.read(path, fields)
+
+
+def detect(sources: Sequence[str]) -> str:
+    """Tell the format of sources by their names and, for folders, by what is in them.
+
+    :param sources: As for `read`.
+    :returns: A name in `FORMATS`.
+    :raises ReadError: If a source is missing, looks like no format, or two look like different ones. Lists the formats.
+    """
+    found: dict[str, str] = {}
+    for path in expand(sources):
+        name = next((r.name for r in formats() if path != STDIN and r.accepts(Path(path))), None)
+        if name is None:
+            known = "; ".join(f"{reader.name}: {reader.source}" for reader in formats())
+            raise ReadError(label(path), f"cannot tell its format; name one of these formats: {known}")
+        found.setdefault(name, path)
+    if len(found) > 1:
+        seen = ", ".join(f"{path} is {name}" for name, path in found.items())
+        raise ReadError(next(iter(found.values())), f"the sources are of several formats ({seen}); read one at a time")
+    return next(iter(found))

@@ -4,6 +4,21 @@ The encoder needs neither Haystack nor Elasticsearch; the components, the comman
 """
 
 from medte_haystack.encoder.encoder import Encoder, EncodeStats, Kind
+from medte_haystack.encoder.files import ModelFiles, locate
 from medte_haystack.encoder.models import DEFAULT_MODEL, MODELS, ModelSpec
+from medte_haystack.encoder.split import Piece, TokenSplitter
+from medte_haystack.encoder.tokenise import Tokeniser
 
-__all__ = ["DEFAULT_MODEL", "MODELS", "EncodeStats", "Encoder", "Kind", "ModelSpec"]
+__all__ = [
+    "DEFAULT_MODEL",
+    "MODELS",
+    "EncodeStats",
+    "Encoder",
+    "Kind",
+    "ModelFiles",
+    "ModelSpec",
+    "Piece",
+    "TokenSplitter",
+    "Tokeniser",
+    "locate",
+]

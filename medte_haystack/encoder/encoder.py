@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from medte_haystack.encoder.backends import Backend, load_backend
 from medte_haystack.encoder.files import ModelFiles, locate
-from medte_haystack.encoder.models import DEFAULT_MODEL, ModelSpec, read_json
+from medte_haystack.encoder.models import DEFAULT_MODEL, ModelSpec
 from medte_haystack.encoder.pack import plan_batches
 from medte_haystack.encoder.tokenise import Tokeniser
 from medte_haystack.errors import EncoderOptionError
@@ -67,10 +67,14 @@ class Encoder:
     accepted (what a model never saw becomes its unknown token).
     """
 
-    def __init__(self, files: ModelFiles, tokeniser: Tokeniser, backend: Backend) -> None:
+    def __init__(
+        self, files: ModelFiles, tokeniser: Tokeniser, backend: Backend, truncate_dim: int | None = None
+    ) -> None:
         self.files = files
         self.tokeniser = tokeniser
         self.backend = backend
+        self.dim = truncate_dim or files.spec.dim
+        """Dimensions of a vector."""
         self._stats = EncodeStats()
         self._lock = threading.Lock()
 
@@ -82,6 +86,7 @@ class Encoder:
         device: str | None = None,
         precision: str = "auto",
         max_tokens: int | None = None,
+        truncate_dim: int | None = None,
         revision: str | None = None,
         token: str | None = None,
         local_files_only: bool = False,
@@ -91,7 +96,9 @@ class Encoder:
         :param model: Registry name (``medte``, ``minilm``, …), local folder, or hub id.
         :param device: ``cpu``, ``cuda``, ``cuda:N``, ``mps``; None takes a GPU where there is one.
         :param precision: ``auto``, ``fp32`` or ``bf16``; what is computed in. Vectors are float32 in any case.
-        :param max_tokens: Cut texts at fewer tokens than the model takes (special tokens included).
+        :param max_tokens: Cut texts at another length than the model's own (special tokens included).
+        :param truncate_dim: Keep only the first dimensions, scaled to unit length again; sensible with models trained
+            for it (Matryoshka representation learning).
         :param revision: Hub commit, tag or branch instead of the registry's.
         :param token: Hub token; never logged.
         :param local_files_only: Never ask the hub.
@@ -100,25 +107,18 @@ class Encoder:
         :raises EncoderOptionError: If an option is unknown or not to be had on this machine.
         """
         files = locate(model, revision=revision, token=token, local_files_only=local_files_only)
-        limit = files.spec.max_tokens
-        positions = int(read_json(files.folder / "config.json").get("max_position_embeddings") or limit)
-        if max_tokens is not None and not 3 <= max_tokens <= positions:
+        if truncate_dim is not None and not 1 <= truncate_dim <= files.spec.dim:
             raise EncoderOptionError(
-                f"max_tokens is {max_tokens}; model {files.spec.name!r} takes 3 to {positions}", max_tokens=max_tokens
+                f"truncate_dim is {truncate_dim}; model {files.spec.name!r} has 1 to {files.spec.dim} dimensions",
+                truncate_dim=truncate_dim,
             )
-        vocab_size = int(read_json(files.folder / "config.json").get("vocab_size") or 0)
-        tokeniser = Tokeniser(files.folder, max_tokens or limit, vocab_size)
-        return cls(files, tokeniser, load_backend(files, device, precision))
+        tokeniser = Tokeniser.of(files, max_tokens)
+        return cls(files, tokeniser, load_backend(files, device, precision), truncate_dim)
 
     @property
     def spec(self) -> ModelSpec:
         """The model as it is used."""
         return self.files.spec
-
-    @property
-    def dim(self) -> int:
-        """Dimensions of a vector."""
-        return self.files.spec.dim
 
     @property
     def max_tokens(self) -> int:
@@ -140,8 +140,8 @@ class Encoder:
         """The sha256 over the weight files, in hex."""
         return self.files.weights_sha256()
 
-    def prefix(self, kind: Kind) -> str:
-        """Return what the model wants before a query or a passage.
+    def prefix(self, kind: Kind | None) -> str:
+        """Return what the model wants before a query or a passage; nothing for None.
 
         :raises EncoderOptionError: If the kind is neither.
         """
@@ -149,15 +149,17 @@ class Encoder:
             return self.spec.query_prefix
         if kind == "passage":
             return self.spec.passage_prefix
-        raise EncoderOptionError(f"kind is {kind!r}; it must be 'query' or 'passage'", kind=kind)
+        if kind is None:
+            return ""
+        raise EncoderOptionError(f"kind is {kind!r}; it must be 'query', 'passage' or None", kind=kind)
 
     def encode(
-        self, texts: Sequence[str], kind: Kind = "passage", *, max_texts: int | None = None
+        self, texts: Sequence[str], kind: Kind | None = "passage", *, max_texts: int | None = None
     ) -> NDArray[np.float32]:
         """Encode texts.
 
         :param texts: The texts, in any number.
-        :param kind: Whether they are queries or passages; decides the model's prefix.
+        :param kind: Whether they are queries or passages, which decides the model's prefix; None puts none before them.
         :param max_texts: Most texts of a batch, beside the token budget.
         :returns: Unit vectors in input order, float32, shape (n, dim).
         :raises TypeError: If `texts` is a single string or holds something else than strings.
@@ -170,14 +172,14 @@ class Encoder:
         return vectors
 
     def encode_stream(
-        self, texts: Iterable[str], kind: Kind = "passage", *, max_texts: int | None = None
+        self, texts: Iterable[str], kind: Kind | None = "passage", *, max_texts: int | None = None
     ) -> Iterator[NDArray[np.float32]]:
         """Encode a stream of any length in bounded memory.
 
         Texts are read ahead in windows of up to 2,048 texts or 4 million characters, sorted by length inside.
 
         :param texts: The texts; read only as far as needed.
-        :param kind: Whether they are queries or passages.
+        :param kind: See :meth:`encode`.
         :param max_texts: Most texts of a batch, beside the token budget.
         :returns: One unit vector a text in input order, float32, shape (dim,).
         :raises TypeError: If one of them is no string.
@@ -197,9 +199,12 @@ class Encoder:
         started = time.perf_counter()
         tokens = self.tokeniser(texts)
         lengths = [len(ids) for ids in tokens.ids]
-        vectors = np.empty((len(texts), self.dim), dtype=np.float32)
+        vectors = np.empty((len(texts), self.spec.dim), dtype=np.float32)
         for batch in plan_batches(lengths, self.backend.token_budget, max_texts):
             vectors[batch] = self.backend.embed([tokens.ids[position] for position in batch])
+        if self.dim < self.spec.dim:
+            vectors = vectors[:, : self.dim]
+            vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         done = EncodeStats(len(texts), sum(lengths), tokens.truncated, time.perf_counter() - started)
         with self._lock:
             self._stats += done

@@ -4,10 +4,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from tokenizers import Encoding, Tokenizer
 
-from medte_haystack.errors import ModelError
+from medte_haystack.encoder.files import ModelFiles
+from medte_haystack.encoder.models import read_json
+from medte_haystack.errors import EncoderOptionError, ModelError
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -60,6 +63,21 @@ class Tokeniser:
                 " have two",
                 path=str(folder),
             )
+
+    @classmethod
+    def of(cls, files: ModelFiles, max_tokens: int | None = None) -> Self:
+        """Load the tokenizer of a model.
+
+        :param max_tokens: Another maximum than the model's own, up to its number of positions.
+        :raises EncoderOptionError: If the maximum is out of range.
+        """
+        config = read_json(files.folder / "config.json")
+        positions = int(config.get("max_position_embeddings") or files.spec.max_tokens)
+        if max_tokens is not None and not 3 <= max_tokens <= positions:
+            raise EncoderOptionError(
+                f"max_tokens is {max_tokens}; model {files.spec.name!r} takes 3 to {positions}", max_tokens=max_tokens
+            )
+        return cls(files.folder, max_tokens or files.spec.max_tokens, int(config.get("vocab_size") or 0))
 
     def __call__(self, texts: Sequence[str]) -> Tokens:
         """Return the ids of each text; a text that is too long keeps its first tokens and the closing one.

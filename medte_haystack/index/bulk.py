@@ -12,6 +12,7 @@ from elasticsearch import ApiError
 from elasticsearch import ConnectionError as UnreachableError
 
 from medte_haystack.errors import BulkWriteError, IndexContractError
+from medte_haystack.index.contract import check_id
 from medte_haystack.index.steps import Pause, Request, Steps
 
 logger = logging.getLogger(__name__)
@@ -116,8 +117,9 @@ def operation(action: Action, id: str, body: Mapping[str, Any] | None = None) ->
     """Serialise one operation.
 
     :param body: The document; for ``update`` the fields to merge.
-    :raises IndexContractError: If a value cannot be written as JSON, e.g. a lone surrogate.
+    :raises IndexContractError: If a value cannot be written as JSON, e.g. a lone surrogate, or the id is too long.
     """
+    check_id(id)
     if body is None:
         return Operation(action, id)
     try:

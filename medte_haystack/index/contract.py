@@ -78,6 +78,19 @@ def chunk_id(parent_id: str, index: int) -> str:
     return f"sha256:{hashlib.sha256(parent_id.encode('utf-8', 'surrogatepass')).hexdigest()}#{index}"
 
 
+def check_id(id: str) -> None:  # noqa: A002
+    """Check that Elasticsearch takes an id; otherwise it would refuse the whole bulk request that holds it.
+
+    :raises IndexContractError: If it is empty, above 512 bytes, or not valid Unicode.
+    """
+    try:
+        size = len(id.encode())
+    except UnicodeEncodeError:
+        raise IndexContractError(f"the id {id!r} holds a lone surrogate", id=id) from None
+    if not 0 < size <= _MAX_ID_BYTES:
+        raise IndexContractError(f"the id {id[:40]!r}… has {size} bytes; Elasticsearch takes 1 to 512", id=id)
+
+
 def source(chunk: Chunk, vector: str | list[float] | NDArray[np.float32]) -> dict[str, Any]:
     """Return the `_source` of a chunk.
 

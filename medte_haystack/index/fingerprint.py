@@ -29,6 +29,8 @@ class _Spec(Protocol):
 
 
 class _Encoder(Protocol):
+    dim: int
+
     @property
     def spec(self) -> _Spec: ...
     @property
@@ -60,7 +62,7 @@ class Fingerprint:
     :param precision: What the encoder computed in; recorded, not compared.
     :param chunk_tokens: Most tokens of a chunk, None if documents were not split.
     :param chunk_overlap: Tokens shared by neighbouring chunks.
-    :param embedded_fields: Fields whose text the vector is made of, in order.
+    :param embedded_fields: Fields whose text the vector is made of, in order; None if that is not known.
     :param analyzer: Of the text fields; recorded, not compared.
     :param normalised: Whether the vectors have unit length.
     :param contract: Version of the index contract.
@@ -76,8 +78,8 @@ class Fingerprint:
     max_tokens: int | None = None
     precision: str | None = None
     chunk_tokens: int | None = None
-    chunk_overlap: int = 0
-    embedded_fields: tuple[str, ...] = ("title", "content")
+    chunk_overlap: int | None = None
+    embedded_fields: tuple[str, ...] | None = None
     analyzer: str | None = None
     normalised: bool = True
     contract: int = CONTRACT_VERSION
@@ -90,7 +92,7 @@ class Fingerprint:
             model=spec.hub_id or spec.name,
             revision=spec.revision,
             weights_sha256=encoder.weights_sha256,
-            dim=spec.dim,
+            dim=encoder.dim,
             pooling=spec.pooling,
             query_prefix=spec.query_prefix,
             passage_prefix=spec.passage_prefix,
@@ -98,14 +100,16 @@ class Fingerprint:
             precision=encoder.precision,
             chunk_tokens=chunk_tokens,
             chunk_overlap=chunk_overlap,
+            embedded_fields=("title", "content"),
         )
 
     @classmethod
-    def of_spec(cls, spec: _Spec) -> Self:
-        """Return the fingerprint of a registry row, whose weights are not known yet."""
+    def of_spec(cls, spec: _Spec, *, weights_sha256: str | None = None) -> Self:
+        """Return the fingerprint of a model that is not loaded, such as a registry row."""
         return cls(
             model=spec.hub_id or spec.name,
             revision=spec.revision,
+            weights_sha256=weights_sha256,
             dim=spec.dim,
             pooling=spec.pooling,
             query_prefix=spec.query_prefix,
@@ -120,13 +124,13 @@ class Fingerprint:
             return None
         known = {one.name for one in fields(cls)}
         values = {name: value for name, value in found.items() if name in known}
-        if "embedded_fields" in values:
+        if values.get("embedded_fields") is not None:
             values["embedded_fields"] = tuple(values["embedded_fields"])
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as it goes to `_meta`."""
-        return {**asdict(self), "embedded_fields": list(self.embedded_fields)}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     def check_reader(self, reader: "Fingerprint", *, index: str) -> None:
         """Check that `reader`'s queries belong to this index's vector space.

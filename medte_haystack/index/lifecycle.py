@@ -75,6 +75,7 @@ class IndexSpec:
     :param shards: Primary shards.
     :param replicas: Copies of each; None leaves it to the server.
     :param body: A whole mapping instead of the contract's.
+    :param sparse_field: Name of a field for sparse vectors, if there shall be one.
     """
 
     fingerprint: Fingerprint | None = None
@@ -84,6 +85,7 @@ class IndexSpec:
     shards: int = 1
     replicas: int | None = None
     body: Mapping[str, Any] | None = None
+    sparse_field: str | None = None
 
 
 def detect_server() -> Steps[Server]:
@@ -181,26 +183,19 @@ def _bodies(spec: IndexSpec, analyzer: str, server: Server) -> dict[str, Any]:
     shape = settings(shards=spec.shards, replicas=spec.replicas)
     if spec.body is not None:
         return {"settings": shape, "mappings": dict(spec.body)}
-    if spec.fingerprint is None:
-        if server.excludes_vectors:  # give vectors back bit for bit, as an index of a stock store does
-            shape["index.mapping.exclude_source_vectors"] = False
-        return {
-            "settings": shape,
-            "mappings": mapping(
-                None, quantisation=spec.quantisation, similarity=spec.similarity, analyzer=analyzer, fingerprint=None
-            ),
-        }
-    made_by = replace(spec.fingerprint, analyzer=analyzer)
-    return {
-        "settings": shape,
-        "mappings": mapping(
-            made_by.dim,
-            quantisation=spec.quantisation,
-            similarity=spec.similarity,
-            analyzer=analyzer,
-            fingerprint=made_by.to_dict(),
-        ),
-    }
+    made_by = None if spec.fingerprint is None else replace(spec.fingerprint, analyzer=analyzer)
+    if made_by is None and server.excludes_vectors:
+        shape["index.mapping.exclude_source_vectors"] = False  # give vectors back bit for bit, as a stock store does
+    shape_of_documents = mapping(
+        made_by.dim if made_by else None,
+        quantisation=spec.quantisation,
+        similarity=spec.similarity,
+        analyzer=analyzer,
+        fingerprint=made_by.to_dict() if made_by else None,
+    )
+    if spec.sparse_field:
+        shape_of_documents["properties"][spec.sparse_field] = {"type": "sparse_vector"}
+    return {"settings": shape, "mappings": shape_of_documents}
 
 
 def _cause(error: ApiError) -> tuple[str, str]:

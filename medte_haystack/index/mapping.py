@@ -82,27 +82,27 @@ def mapping(
     :param quantisation: See :func:`index_options`.
     :param similarity: ``dot_product`` under the contract.
     :param analyzer: Of `content` and `title.text`.
-    :param fingerprint: Goes to `_meta`.
+    :param fingerprint: Goes to `_meta`, and brings the contract's own fields; None makes an index that, like a stock
+        store's, knows only content and embedding beforehand.
     :raises IndexContractError: If quantisation and dimensions do not go together.
     """
     keyword = {"type": "keyword", "ignore_above": _MAX_KEYWORD_CHARACTERS}
     text = {"type": "text", "analyzer": analyzer}
-    body: dict[str, Any] = {
-        "properties": {
+    properties: dict[str, Any] = {
+        CONTENT: text,
+        EMBEDDING: vector_field(dim, quantisation, similarity),
+    }
+    if fingerprint is not None:
+        properties |= {
             ID: {"type": "keyword"},
-            CONTENT: text,
             TITLE: {**keyword, "fields": {"text": text}},
             PARENT_ID: {"type": "keyword"},
             CHUNK_INDEX: {"type": "integer"},
             CHUNK_START: {"type": "integer"},
             CHUNK_END: {"type": "integer"},
-            EMBEDDING: vector_field(dim, quantisation, similarity),
-        },
-        "dynamic_templates": dynamic_templates(),
-    }
-    if fingerprint is not None:
-        body["_meta"] = {META_KEY: dict(fingerprint)}
-    return body
+        }
+    body = {"properties": properties, "dynamic_templates": dynamic_templates()}
+    return body if fingerprint is None else {**body, "_meta": {META_KEY: dict(fingerprint)}}
 
 
 def dynamic_templates() -> list[dict[str, Any]]:

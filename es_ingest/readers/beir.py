@@ -1,0 +1,125 @@
+"""BEIR: a folder with `corpus.jsonl`, `queries.jsonl` and `qrels/{split}.tsv`, each plain or .gz.
+
+The corpus becomes records; queries and judgements are for evaluation. A `metadata` object is flattened into the
+metadata; where it and the row name the same field, the row's counts.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from es_ingest.readers.fields import FieldMapping
+from es_ingest.readers.jsonl import json_rows
+from es_ingest.readers.jsonl import read as read_jsonl
+from es_ingest.readers.registry import Reader
+from es_ingest.readers.streams import read_lines
+from es_ingest.records import Malformed, ReadError, Record
+
+CORPUS = "corpus.jsonl"
+QRELS_HEADER = ["query-id", "corpus-id", "score"]
+
+
+def read(source: str, fields: FieldMapping | None = None) -> Iterator[Record | Malformed]:
+    """Stream the corpus of one BEIR data set.
+
+    :param source: The data set's folder, or its corpus file.
+    :param fields: None: BEIR's fields are `_id`, `title` and `text`.
+    :raises ReadError: If there is no corpus or it cannot be read at all.
+    """
+    path = Path(source)
+    corpus = _find(path, CORPUS) if path.is_dir() else path
+    for record in read_jsonl(str(corpus), fields or FieldMapping(id="_id", text=("text",))):
+        if isinstance(record, Record) and isinstance(record.meta.get("metadata"), dict):
+            inner = {name: value for name, value in record.meta["metadata"].items() if value is not None}
+            outer = {name: value for name, value in record.meta.items() if name != "metadata"}
+            yield replace(record, meta=inner | outer)
+        else:
+            yield record
+
+
+def read_queries(folder: str | Path) -> dict[str, str]:
+    """Read a BEIR data set's queries, of all splits.
+
+    :param folder: The data set's folder.
+    :returns: Query ids to query texts, in the file's order.
+    :raises ReadError: If the file is missing or any of its lines is no query: an evaluation must not lose one quietly.
+    """
+    path = _find(Path(folder), "queries.jsonl")
+    queries: dict[str, str] = {}
+    for row in json_rows(str(path)):
+        if isinstance(row, Malformed):
+            raise ReadError(row.position, row.reason)
+        position, values = row
+        query_id, text = values.get("_id"), values.get("text")
+        if isinstance(query_id, int) and not isinstance(query_id, bool):
+            query_id = str(query_id)
+        if not isinstance(query_id, str) or not isinstance(text, str) or not query_id.strip() or not text.strip():
+            raise ReadError(position, "a query needs the fields '_id' and 'text', neither of them blank")
+        if query_id in queries:
+            raise ReadError(position, f"query id {query_id!r} comes twice")
+        queries[query_id] = text
+    return queries
+
+
+def read_qrels(folder: str | Path, split: str = "test") -> dict[str, dict[str, int]]:
+    """Read a BEIR data set's relevance judgements of one split.
+
+    :param folder: The data set's folder.
+    :param split: The split, `qrels/{split}.tsv`.
+    :returns: Query ids to document ids to scores.
+    :raises ReadError: If the file is missing, or a line is not query id, document id and whole number.
+    """
+    path = _find_split(Path(folder), split)
+    qrels: dict[str, dict[str, int]] = {}
+    for item in read_lines(str(path)):
+        if isinstance(item, Malformed):
+            raise ReadError(item.position, item.reason)
+        number, line = item
+        position = f"{path}:{number}"
+        try:
+            cells = line.decode("utf-8").strip("\r\n").split("\t")
+        except UnicodeDecodeError:
+            raise ReadError(position, "not UTF-8") from None
+        if number == 1:
+            if cells != QRELS_HEADER:
+                raise ReadError(position, f"the header must be {' '.join(QRELS_HEADER)}, separated by tabs")
+        elif any(cells):
+            try:
+                query_id, document_id, score = cells
+                qrels.setdefault(query_id, {})[document_id] = int(score)
+            except ValueError:
+                raise ReadError(
+                    position, "not a query id, a document id and a whole number, separated by tabs"
+                ) from None
+    return qrels
+
+
+def _find(folder: Path, name: str) -> Path:
+    """Return the file of this name in a folder, plain or .gz."""
+    for candidate in (folder / name, folder / f"{name}.gz"):
+        if candidate.is_file():
+            return candidate
+    raise ReadError(str(folder), f"holds neither {name} nor {name}.gz; a BEIR folder has both a corpus and queries")
+
+
+def _find_split(folder: Path, split: str) -> Path:
+    try:
+        return _find(folder / "qrels", f"{split}.tsv")
+    except ReadError:
+        there = sorted({path.name.partition(".tsv")[0] for path in (folder / "qrels").glob("*.tsv*")})
+        splits = ", ".join(there) if there else "no split"
+        raise ReadError(str(folder), f"has no qrels/{split}.tsv or .tsv.gz; in qrels/ there is {splits}") from None
+
+
+def _accepts(path: Path) -> bool:
+    names = (CORPUS, f"{CORPUS}.gz")
+    return any((path / name).is_file() for name in names) if path.is_dir() else path.name in names
+
+
+READER = Reader(
+    name="beir",
+    description="BEIR data set: corpus.jsonl with _id, title, text; queries and qrels beside it serve evaluation",
+    source="a folder with corpus.jsonl or corpus.jsonl.gz, or that file itself",
+    read=read,
+    accepts=_accepts,
+)

@@ -1,0 +1,132 @@
+"""CSV and TSV with a header: plain or gzip, or standard input. Tabs separate .tsv files, commas all others.
+
+Quoted fields may hold line breaks; a position is the physical line where a record starts. Quoting is read strictly: a
+stray quote makes one record malformed instead of swallowing its neighbours. Blanks around column names are dropped,
+empty cells are no metadata, and a column without a name (a data frame's index) is left out.
+"""
+
+import csv
+import re
+from collections.abc import Iterator
+
+from es_ingest.readers.fields import FieldMapping, RowMapper, listed
+from es_ingest.readers.registry import Reader
+from es_ingest.readers.streams import MAX_LINE_BYTES, label, read_lines
+from es_ingest.records import Malformed, ReadError, Record
+
+TAB_SUFFIXES = (".tsv", ".tab", ".tsv.gz", ".tab.gz")
+SUFFIXES = (".csv", ".csv.gz", *TAB_SUFFIXES)
+
+_UNDECODED = re.compile("[\udc80-\udcff]")
+
+
+class _BadLineError(Exception):
+    """A physical line that cannot be given; carries the finding."""
+
+    def __init__(self, finding: Malformed) -> None:
+        super().__init__(finding)
+        self.finding = finding
+
+
+class _Lines:
+    """Text lines for the csv module, which lives through an exception of its input where a generator would be over."""
+
+    def __init__(self, source: str) -> None:
+        self.items = read_lines(source)
+        self.number = 0  # physical lines seen so far; csv's own line_num misses the lines that were skipped
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        item = next(self.items)
+        if isinstance(item, Malformed):
+            self.number += 1
+            raise _BadLineError(item)
+        self.number = item[0]
+        # Bytes that are not UTF-8 become lone surrogates, by which the record they are in is told apart and left out.
+        return item[1].decode("utf-8", errors="surrogateescape")
+
+
+def read(source: str, fields: FieldMapping | None = None) -> Iterator[Record | Malformed]:
+    """Stream one CSV or TSV file.
+
+    :param source: A path, or "-" for comma-separated standard input.
+    :param fields: Which columns to take; None for the defaults.
+    :raises ReadError: If the file cannot be read at all, is empty, names a column twice, or lacks a named column.
+    """
+    fields = fields or FieldMapping()
+    mapper = RowMapper(fields)
+    rows = _rows(source)
+    header = _header(source, next(rows, None))
+    fields.check(label(source), header)
+    for row in rows:
+        if isinstance(row, Malformed):
+            yield row
+            continue
+        position, cells = row
+        if len(cells) != len(header):
+            yield Malformed(position, f"{len(cells)} columns where the header has {len(header)}")
+            continue
+        values = {name: cell for name, cell in zip(header, cells, strict=True) if name}
+        record = mapper(values, position)
+        if isinstance(record, Record):
+            for name in [name for name, value in record.meta.items() if value == ""]:
+                del record.meta[name]
+        yield record
+
+
+def _header(source: str, first: tuple[str, list[str]] | Malformed | None) -> list[str]:
+    if first is None:
+        raise ReadError(label(source), "is empty; the first line must name the columns")
+    if isinstance(first, Malformed):
+        raise ReadError(label(source), f"has no header that can be read: {first.reason}")
+    header = [name.strip() for name in first[1]]
+    twice = {name for name in header if name and header.count(name) > 1}
+    if twice:
+        raise ReadError(label(source), f"has several columns of one name: {listed(twice)}; rename them in the header")
+    return header
+
+
+def _rows(source: str) -> Iterator[tuple[str, list[str]] | Malformed]:
+    """Stream the non-blank records, the header first, with the position where each starts."""
+    # The limit is the process's own; it is raised, never lowered, and bounds what an unclosed quote can swallow.
+    csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE_BYTES))
+    lines = _Lines(source)
+    tabs = source.lower().endswith(TAB_SUFFIXES)
+    reader = csv.reader(lines, delimiter="\t" if tabs else ",", strict=True)
+    while True:
+        position = f"{label(source)}:{lines.number + 1}"
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except _BadLineError as bad:
+            yield bad.finding
+            continue
+        except csv.Error as error:
+            yield Malformed(position, _reason(error))
+            continue
+        if any(_UNDECODED.search(cell) for cell in cells if not cell.isascii()):
+            yield Malformed(position, "not UTF-8")
+        elif any("\0" in cell for cell in cells):
+            yield Malformed(position, "holds a NUL character; is the file UTF-16 or binary?")
+        elif cells:
+            yield position, cells
+
+
+def _reason(error: csv.Error) -> str:
+    if str(error) == "unexpected end of data":
+        return "a quoted field that opens in this record is never closed: the rest of the file is lost"
+    return f"not CSV: {error}"
+
+
+READER = Reader(
+    name="csv",
+    description="CSV or TSV with a header line that names columns such as id, title, text",
+    source="a .csv or .tsv file, plain or .gz, or - for standard input",
+    read=read,
+    accepts=lambda path: path.name.lower().endswith(SUFFIXES) and not path.is_dir(),
+    mapped=True,
+    stdin=True,
+)

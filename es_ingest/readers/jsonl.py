@@ -1,0 +1,81 @@
+"""JSON Lines: one JSON object per line, plain or gzip, or standard input.
+
+Lines are split at line feeds only, so that a U+2028 inside a string does not cut a row. A BOM, CRLF and blank lines are
+fine. NaN and Infinity, which Python would read and Elasticsearch refuses, make a row malformed where the field is used.
+"""
+
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+from es_ingest.readers.fields import FieldMapping, RowError, RowMapper
+from es_ingest.readers.registry import Reader
+from es_ingest.readers.streams import label, read_lines
+from es_ingest.records import Malformed, Record
+
+logger = logging.getLogger(__name__)
+
+SUFFIXES = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")
+
+
+def read(source: str, fields: FieldMapping | None = None) -> Iterator[Record | Malformed]:
+    """Stream one JSON Lines file.
+
+    :param source: A path, or "-" for standard input.
+    :param fields: Which fields to take; None for the defaults. A row without a named id, title or text field is
+        malformed; named metadata may be missing from a row.
+    :raises ReadError: If the file cannot be read at all.
+    """
+    mapper = RowMapper(fields)
+    for row in json_rows(source):
+        yield row if isinstance(row, Malformed) else mapper(row[1], row[0])
+    if mapper.unseen:
+        logger.warning("%s: no row has the metadata field %s", label(source), ", ".join(sorted(mapper.unseen)))
+
+
+def json_rows(source: str) -> Iterator[tuple[str, dict[str, Any]] | Malformed]:
+    """Stream the objects of a JSON Lines file with their positions.
+
+    :param source: A path, or "-" for standard input.
+    :raises ReadError: If the file cannot be read at all.
+    """
+    for item in read_lines(source):
+        if isinstance(item, Malformed):
+            yield item
+            continue
+        number, line = item
+        position = f"{label(source)}:{number}"
+        if not line.strip():
+            continue
+        try:
+            yield position, _object(line)
+        except RowError as error:
+            yield Malformed(position, str(error))
+
+
+def _object(line: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise RowError(f"not UTF-8 at byte {error.start + 1} of the line") from None
+    except json.JSONDecodeError as error:
+        raise RowError(f"not JSON: {error.msg} at character {error.pos + 1} of the line") from None
+    except ValueError:  # Python refuses to convert integers of more than 4,300 digits
+        raise RowError("not JSON that can be indexed: an integer with thousands of digits") from None
+    except RecursionError:
+        raise RowError("nested too deeply") from None
+    if not isinstance(value, dict):
+        raise RowError("not a JSON object: every line must be one, as in {...}")
+    return value
+
+
+READER = Reader(
+    name="jsonl",
+    description="JSON Lines: one object per line with fields such as id, title, text",
+    source="a .jsonl or .ndjson file, plain or .gz, or - for standard input",
+    read=read,
+    accepts=lambda path: path.name.lower().endswith(SUFFIXES) and not path.is_dir(),
+    mapped=True,
+    stdin=True,
+)

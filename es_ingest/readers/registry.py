@@ -1,0 +1,49 @@
+"""The registry of corpus formats: what a format is, and the table that holds them by name."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from es_ingest.readers.fields import FieldMapping
+from es_ingest.records import Malformed, Record
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """One corpus format.
+
+    :param name: What a user types, e.g. `jsonl`.
+    :param description: One line for a help page.
+    :param source: What one source of this format is: which files, folders or archives.
+    :param read: Streams one source; takes its path (or "-") and the field mapping (or None).
+    :param accepts: Whether a path looks like this format, by its name or a folder's content; never reads a file.
+    :param mapped: Whether a `FieldMapping` applies; formats with fixed fields take none.
+    :param stdin: Whether "-" can be read.
+    """
+
+    name: str
+    description: str
+    source: str
+    read: Callable[[str, FieldMapping | None], Iterator[Record | Malformed]]
+    accepts: Callable[[Path], bool]
+    mapped: bool = False
+    stdin: bool = False
+
+
+FORMATS: dict[str, Reader] = {}
+
+
+def register(reader: Reader) -> None:
+    """Add a format to `FORMATS`.
+
+    :param reader: The format.
+    :raises ValueError: If its name is taken.
+    """
+    if reader.name in FORMATS:
+        raise ValueError(f"a corpus format named {reader.name!r} is registered already; choose another name")
+    FORMATS[reader.name] = reader
+
+
+def formats() -> list[Reader]:
+    """List the registered formats in the order in which `detect` tries them."""
+    return list(FORMATS.values())

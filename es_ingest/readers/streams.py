@@ -1,0 +1,128 @@
+"""Bytes in, numbered lines out: files, gzip and standard input, with bounded memory."""
+
+import glob
+import gzip
+import io
+import os
+import sys
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import BinaryIO, cast
+
+from es_ingest.records import Malformed, ReadError
+
+STDIN = "-"
+MAX_LINE_BYTES = 64 * 2**20
+GZIP_MAGIC = b"\x1f\x8b"
+UTF8_BOM = b"\xef\xbb\xbf"
+_UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
+_SKIP_BYTES = 2**20
+
+# What a damaged compressed file raises while it is read; gzip.BadGzipFile is an OSError.
+DAMAGED = (EOFError, OSError, zlib.error)
+
+
+def expand(sources: Sequence[str]) -> list[str]:
+    """Check that every source is there, and expand glob patterns (`**` included) that name no file themselves.
+
+    :param sources: Paths, patterns, or "-" for standard input.
+    :returns: Paths in the order given, matches of one pattern sorted.
+    :raises ReadError: If a path does not exist, a pattern matches nothing, "-" comes twice, or there is no source.
+    """
+    if isinstance(sources, (str, os.PathLike)):
+        sources = [os.fspath(sources)]
+    paths: list[str] = []
+    for source in map(os.fspath, sources):
+        if source == STDIN or os.path.exists(source):  # noqa: PTH110 - Path.exists raises on names the system refuses
+            paths.append(source)
+        elif glob.has_magic(source):
+            matches = sorted(glob.glob(source, recursive=True))  # noqa: PTH207 - patterns may be absolute
+            if not matches:
+                raise ReadError(source, "this pattern matches no file")
+            paths.extend(matches)
+        else:
+            raise ReadError(source, "does not exist; check the path")
+    if not paths:
+        raise ReadError("(nothing)", "no source given; name at least one file or folder")
+    if paths.count(STDIN) > 1:
+        raise ReadError(STDIN, "standard input can be read once only; name it once")
+    return paths
+
+
+def label(source: str) -> str:
+    """Return how a source is named in positions."""
+    return "<stdin>" if source == STDIN else source
+
+
+@contextmanager
+def open_bytes(source: str) -> Iterator[BinaryIO]:
+    """Open a source for reading as plain bytes; what starts with gzip's magic bytes is unpacked as it is read.
+
+    :param source: A path, or "-" for standard input, which stays open.
+    :raises ReadError: If it cannot be opened, or is named .gz and is not gzip.
+    """
+    try:
+        raw = io.BufferedReader(cast(io.RawIOBase, sys.stdin.buffer)) if source == STDIN else open(source, "rb")  # noqa: PTH123, SIM115
+        magic = raw.peek(2)[:2]
+    except IsADirectoryError:
+        raise ReadError(source, "is a folder; name its files, or a pattern such as 'folder/*.jsonl'") from None
+    except (OSError, ValueError) as error:
+        raise ReadError(label(source), f"cannot be opened: {reason_of(error)}") from error
+    try:
+        if magic == GZIP_MAGIC:
+            with gzip.GzipFile(fileobj=raw, mode="rb") as unpacked:
+                yield cast(BinaryIO, unpacked)
+        elif source.lower().endswith(".gz"):
+            raise ReadError(source, "is named .gz and is not gzip; rename it or pack it again")
+        else:
+            yield cast(BinaryIO, raw)
+    finally:
+        if source == STDIN:
+            raw.detach()
+        else:
+            raw.close()
+
+
+def read_lines(source: str, limit: int | None = None) -> Iterator[tuple[int, bytes] | Malformed]:
+    """Stream a text file's physical lines, split at line feeds only.
+
+    A UTF-8 byte order mark is dropped. A line over the limit is skipped and reported; when a gzip file breaks off, the
+    lines before are given and the place is reported.
+
+    :param source: A path, or "-" for standard input.
+    :param limit: Longest line in bytes; None for `MAX_LINE_BYTES`. No more than this is ever held.
+    :returns: Line numbers from 1 with the line and its line end, or what is wrong there.
+    :raises ReadError: If the source cannot be opened, its first line cannot be read, or it is UTF-16.
+    """
+    limit = MAX_LINE_BYTES if limit is None else limit
+    number = 0
+    with open_bytes(source) as stream:
+        while True:
+            try:
+                line = stream.readline(limit + 1)
+                if not line:
+                    return
+                too_long = len(line) > limit and not line.endswith(b"\n")
+                while too_long and line and not line.endswith(b"\n"):
+                    line = stream.readline(_SKIP_BYTES)
+            except DAMAGED as error:
+                if number == 0:
+                    raise ReadError(label(source), f"cannot be read: {reason_of(error)}") from error
+                position = f"{label(source)}:{number + 1}"
+                yield Malformed(position, f"the rest of the file is lost: {reason_of(error)}")
+                return
+            number += 1
+            if number == 1:
+                if line.startswith(_UTF16_BOMS):
+                    raise ReadError(label(source), "is UTF-16; convert it to UTF-8: iconv -f UTF-16 -t UTF-8")
+                line = line.removeprefix(UTF8_BOM)
+            if too_long:
+                yield Malformed(f"{label(source)}:{number}", f"line is longer than the limit of {limit} bytes")
+            else:
+                yield number, line
+
+
+def reason_of(error: Exception) -> str:
+    """Return why reading failed, without the path that the position names already."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__

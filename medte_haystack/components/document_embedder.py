@@ -1,0 +1,81 @@
+"""Embeds documents."""
+
+import asyncio
+from dataclasses import replace
+from typing import Any, Unpack
+
+from haystack import Document, component
+from tqdm import tqdm
+
+from medte_haystack.components.embedder import Embedder, EmbedderOptions
+from medte_haystack.encoder import Kind
+
+
+@component
+class MedTEDocumentEmbedder(Embedder):
+    """Embeds Documents with MedTE or another model of the registry.
+
+    It takes the place of `SentenceTransformersDocumentEmbedder`: the parameters have the same names, beside those of
+    :class:`~medte_haystack.components.embedder.Embedder`. Documents are sorted by token count and computed under a
+    token budget, which is why it is faster; the order of the result is that of the input.
+
+    ```python
+    from haystack import Document
+    from medte_haystack import MedTEDocumentEmbedder
+
+    embedder = MedTEDocumentEmbedder(model="minilm", meta_fields_to_embed=["title"], embedding_separator=" ")
+    documents = embedder.run([Document(content="A disorder of growth.", meta={"title": "Acromegaly"})])["documents"]
+    ```
+    """
+
+    def __init__(
+        self,
+        *,
+        meta_fields_to_embed: list[str] | None = None,
+        embedding_separator: str = "\n",
+        **options: Unpack[EmbedderOptions],
+    ) -> None:
+        """Store the parameters; the model is loaded by `warm_up` or the first `run`.
+
+        :param meta_fields_to_embed: Metadata put before the content. `es-ingest` embeds the title, with a blank.
+        :param embedding_separator: Put between them.
+        :param options: See :class:`~medte_haystack.components.embedder.Embedder`.
+        :raises EncoderOptionError: If an option cannot be honoured.
+        """
+        super().__init__(**options)
+        self.meta_fields_to_embed = meta_fields_to_embed or []
+        self.embedding_separator = embedding_separator
+
+    def to_dict(self, **more: Any) -> dict[str, Any]:
+        """Return the component as a dictionary."""
+        return super().to_dict(
+            meta_fields_to_embed=self.meta_fields_to_embed, embedding_separator=self.embedding_separator, **more
+        )
+
+    @component.output_types(documents=list[Document])
+    def run(self, documents: list[Document]) -> dict[str, list[Document]]:
+        """Embed documents.
+
+        :param documents: The documents; they are not changed.
+        :returns: ``documents``: copies with their unit vectors as `embedding`, in the same order.
+        :raises TypeError: If the input is no list of Documents.
+        """
+        if not isinstance(documents, list) or not all(isinstance(one, Document) for one in documents):
+            raise TypeError("MedTEDocumentEmbedder takes a list of Documents; for a string take MedTETextEmbedder")
+        kind: Kind | None = "passage" if self.prefix is None else None
+        stream = self._loaded().encode_stream(map(self._text, documents), kind, max_texts=self.batch_size)
+        bar = tqdm(stream, total=len(documents), desc="Embedding", unit="doc", disable=not self.progress_bar)
+        return {
+            "documents": [replace(one, embedding=vector.tolist()) for one, vector in zip(documents, bar, strict=True)]
+        }
+
+    @component.output_types(documents=list[Document])
+    async def run_async(self, documents: list[Document]) -> dict[str, list[Document]]:
+        """Embed documents in a thread, so that the event loop goes on; see :meth:`run`."""
+        result: dict[str, list[Document]] = await asyncio.to_thread(self.run, documents)
+        return result
+
+    def _text(self, document: Document) -> str:
+        fields = [str(value) for key in self.meta_fields_to_embed if (value := document.meta.get(key)) is not None]
+        text = self.embedding_separator.join([*fields, document.content or ""])
+        return (self.prefix or "") + text + self.suffix

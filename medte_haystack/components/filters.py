@@ -1,0 +1,54 @@
+"""Haystack's filter language -> an Elasticsearch query that needs no scripts."""
+
+from itertools import pairwise
+from typing import Any
+
+from haystack_integrations.document_stores.elasticsearch.filters import _normalize_filters
+
+
+def filter_query(filters: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Translate Haystack filters.
+
+    elasticsearch-haystack does the work. Its one script, for ``==`` with a list, is replaced by plain clauses, because
+    scripts are switched off on some servers and missing on others.
+
+    :param filters: A comparison or a logical condition, None or empty for no filter.
+    :returns: The query, None without filters.
+    :raises ValueError: If the filters are neither.
+    :raises FilterError: If a condition is malformed.
+    """
+    if not filters:
+        return None
+    if "operator" not in filters and "conditions" not in filters:
+        raise ValueError(
+            f"filters with the keys {sorted(filters)} are not of Haystack's filter language: a condition has field,"
+            " operator and value; a group has operator and conditions"
+        )
+    return {"bool": {"filter": _without_scripts(_normalize_filters(filters))}}
+
+
+def _without_scripts(query: Any) -> Any:
+    if isinstance(query, list):
+        return [_without_scripts(one) for one in query]
+    if not isinstance(query, dict):
+        return query
+    if "terms_set" in query:
+        ((field, condition),) = query["terms_set"].items()
+        return _exactly(field, condition["terms"])
+    return {key: _without_scripts(value) for key, value in query.items()}
+
+
+def _exactly(field: str, values: list[Any]) -> dict[str, Any]:
+    """Return a query for fields that hold all of the values and no other: none lies between or beside them."""
+    if not values:
+        return {"bool": {"must_not": {"exists": {"field": field}}}}
+    ordered = sorted(set(values))
+    gaps: list[dict[str, Any]] = [{"lt": ordered[0]}]
+    gaps += [{"gt": low, "lt": high} for low, high in pairwise(ordered)]
+    gaps.append({"gt": ordered[-1]})
+    return {
+        "bool": {
+            "must": [{"term": {field: value}} for value in ordered],
+            "must_not": [{"range": {field: gap}} for gap in gaps],
+        }
+    }

@@ -1,0 +1,20 @@
+"""Which vector space a model name stands for, without loading its weights."""
+
+from medte_haystack.encoder.files import locate
+from medte_haystack.encoder.models import find_row
+from medte_haystack.index import Fingerprint
+
+
+def fingerprint_of_model(model: str | None) -> Fingerprint | None:
+    """Return the fingerprint of a registry row, a local folder or a hub id.
+
+    :param model: None gives None.
+    :raises ModelNotAvailableError: If it is none of the registry and its files cannot be had.
+    """
+    if model is None:
+        return None
+    row = find_row(model)
+    if row is not None:
+        return Fingerprint.of_spec(row)
+    files = locate(model)
+    return Fingerprint.of_spec(files.spec, weights_sha256=files.weights_sha256())

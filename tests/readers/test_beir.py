@@ -1,0 +1,90 @@
+import gzip
+from pathlib import Path
+
+import pytest
+
+from es_ingest.readers import detect, read, read_qrels, read_queries
+from es_ingest.records import Malformed, ReadError, Record
+
+QRELS = "query-id\tcorpus-id\tscore\n"
+
+
+def write(folder: Path, name: str, content: str) -> None:
+    path = folder / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(gzip.compress(content.encode()) if name.endswith(".gz") else content.encode())
+
+
+@pytest.mark.parametrize("name", ["corpus.jsonl", "corpus.jsonl.gz"])
+def test_a_folder_and_its_corpus_file_read_alike(tmp_path: Path, name: str) -> None:
+    rows = (
+        '{"_id": "a", "title": "T", "text": "x", "url": "u", "metadata": {"url": "v", "year": 1, "none": null}}\n'
+        '{"_id": 2, "title": "", "text": "y", "metadata": {}}\n'
+        '{"id": "c", "text": "z"}\n'
+        '{"_id": "d", "text": "z", "metadata": "m"}\n'
+    )
+    write(tmp_path, name, rows)
+    corpus = tmp_path / name
+    assert detect([str(tmp_path)]) == "beir"
+    items = list(read([str(tmp_path)], "beir"))
+    assert items == list(read([str(corpus)], "beir"))
+    assert items == [
+        Record("a", "T", "x", {"url": "u", "year": 1}, f"{corpus}:1"),
+        Record("2", "", "y", {}, f"{corpus}:2"),
+        Malformed(f"{corpus}:3", "id field '_id' is missing, not a string or a number"),
+        Record("d", "", "z", {"metadata": "m"}, f"{corpus}:4"),
+    ]
+
+
+def test_a_folder_without_a_corpus(tmp_path: Path) -> None:
+    with pytest.raises(ReadError, match=r"holds neither corpus\.jsonl nor corpus\.jsonl\.gz"):
+        list(read([str(tmp_path)], "beir"))
+
+
+@pytest.mark.parametrize("end", ["", ".gz"])
+def test_queries_and_judgements(tmp_path: Path, end: str) -> None:
+    write(tmp_path, f"queries.jsonl{end}", '{"_id": "q1", "text": "one"}\n\n{"_id": 2, "text": "two"}\n')
+    write(tmp_path, f"qrels/test.tsv{end}", QRELS + "q1\td1\t1\r\nq1\td2\t0\n2\td1\t2\n\n")
+    assert read_queries(tmp_path) == {"q1": "one", "2": "two"}
+    assert read_qrels(str(tmp_path)) == {"q1": {"d1": 1, "d2": 0}, "2": {"d1": 2}}
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("Confidential", "queries.jsonl:2: not JSON"),
+        ('{"_id": "q2"}', "queries.jsonl:2: a query needs the fields '_id' and 'text'"),
+        ('{"_id": "", "text": "x"}', "queries.jsonl:2: a query needs"),
+        ('{"_id": "q1", "text": "x"}', "queries.jsonl:2: query id 'q1' comes twice"),
+    ],
+)
+def test_a_bad_query_stops_an_evaluation(tmp_path: Path, line: str, message: str) -> None:
+    write(tmp_path, "queries.jsonl", '{"_id": "q1", "text": "one"}\n' + line + "\n")
+    with pytest.raises(ReadError, match=message):
+        read_queries(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("q1\td1\t1\n", r"test.tsv:1: the header must be query-id corpus-id score, separated by tabs"),
+        (QRELS + "q1 d1 1\n", "test.tsv:2: not a query id, a document id and a whole number"),
+        (QRELS + "q1\td1\thigh\n", "test.tsv:2: not a query id"),
+        (QRELS + "q1\t0\td1\t1\n", "test.tsv:2: not a query id"),
+    ],
+)
+def test_bad_judgements_stop_an_evaluation(tmp_path: Path, content: str, message: str) -> None:
+    write(tmp_path, "qrels/test.tsv", content)
+    with pytest.raises(ReadError, match=message):
+        read_qrels(tmp_path)
+
+
+def test_a_split_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ReadError, match=r"has no qrels/test.tsv or .tsv.gz; in qrels/ there is no split"):
+        read_qrels(tmp_path)
+    write(tmp_path, "qrels/train.tsv.gz", QRELS)
+    write(tmp_path, "qrels/dev.tsv", QRELS)
+    with pytest.raises(ReadError, match="in qrels/ there is dev, train"):
+        read_qrels(tmp_path)
+    with pytest.raises(ReadError, match=r"neither queries\.jsonl nor"):
+        read_queries(tmp_path)

@@ -1,0 +1,140 @@
+import gzip
+import io
+import sys
+from pathlib import Path
+
+import pytest
+
+from es_ingest.readers import FieldMapping, read, streams
+from es_ingest.records import Malformed, ReadError, Record
+
+
+def items(
+    path: Path, content: bytes | str, fields: FieldMapping | None = None, format_name: str = "csv"
+) -> list[Record | Malformed]:
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return list(read([str(path)], format_name, fields))
+
+
+def test_rows_become_records(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    content = '\ufeff,id, title,text,year,note\r\n0,a,T," x, ""y"" ",2019,\r\n\r\n1,b,,z,,n\r\n'
+    assert items(path, content) == [
+        Record("a", "T", ' x, "y" ', {"year": "2019"}, f"{path}:2"),
+        Record("b", "", "z", {"note": "n"}, f"{path}:4"),
+    ]
+
+
+def test_positions_are_the_physical_lines_where_records_start(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    result = items(path, 'id,text\n1,"one\r\ntwo\n\nthree"\n2,"a\rb"\n3,x,y\n4,four')
+    assert result == [
+        Record("1", "", "one\r\ntwo\n\nthree", {}, f"{path}:2"),
+        Record("2", "", "a\rb", {}, f"{path}:6"),
+        Malformed(f"{path}:7", "3 columns where the header has 2"),
+        Record("4", "", "four", {}, f"{path}:8"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (b"2", "1 columns where the header has 2"),
+        (b"2,Confidential,x", "3 columns where the header has 2"),
+        (b'2,"Confidential" note', "not CSV: ',' expected after '\"'"),
+        (b"2,Confidential \xff", "not UTF-8"),
+        (b'2,"Confidential \xff\nnote"', "not UTF-8"),
+        (b"2,Confidential \x00", "holds a NUL character; is the file UTF-16 or binary?"),
+        (b"2, ", "empty text"),
+        (b",text", "empty id in field 'id'"),
+    ],
+)
+def test_a_bad_row_is_named_without_its_text_and_the_rest_goes_on(tmp_path: Path, row: bytes, reason: str) -> None:
+    path = tmp_path / "a.csv"
+    first, bad, last = items(path, b"id,text\n1,one\n" + row + b"\n3,three\n")
+    assert bad == Malformed(f"{path}:3", reason)
+    assert isinstance(first, Record)
+    assert isinstance(last, Record)
+    assert last.position == f"{path}:{4 + row.count(10)}"
+
+
+def test_a_quote_that_is_never_closed(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    record, bad = items(path, 'id,text\n1,one\n2,"two\n3,three\n')
+    assert isinstance(record, Record)
+    assert bad == Malformed(
+        f"{path}:3", "a quoted field that opens in this record is never closed: the rest of the file is lost"
+    )
+
+
+def test_a_stray_quote_costs_its_neighbours_only(tmp_path: Path) -> None:
+    rows = [f'{n},"text {n}"' for n in range(100)]
+    rows[10] = '10,"text 10'
+    result = items(tmp_path / "a.csv", "id,text\n" + "\n".join(rows))
+    assert len([item for item in result if isinstance(item, Record)]) == 98
+
+
+def test_a_line_over_the_limit_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "MAX_LINE_BYTES", 100)
+    path = tmp_path / "a.csv"
+    result = items(path, "id,text\n1,one\n2," + "x" * 200_000 + "\n3,three\n")
+    assert [item.position for item in result] == [f"{path}:{n}" for n in (2, 3, 4)]
+    assert result[1] == Malformed(f"{path}:3", "line is longer than the limit of 100 bytes")
+
+
+def test_long_fields_are_fine(tmp_path: Path) -> None:
+    (result,) = items(tmp_path / "a.csv", "id,text\n1," + "x" * 1_000_000)
+    assert isinstance(result, Record)
+    assert len(result.text) == 1_000_000
+
+
+def test_tabs_by_suffix(tmp_path: Path) -> None:
+    for name in ("a.tsv", "A.TSV.gz"):
+        packed = gzip.compress(b"id\ttext\n1\ta,b\n") if name.endswith("gz") else b"id\ttext\n1\ta,b\n"
+        assert items(tmp_path / name, packed) == [Record("1", "", "a,b", {}, f"{tmp_path / name}:2")]
+
+
+def test_a_gzip_file_that_breaks_off_gives_what_is_there(tmp_path: Path) -> None:
+    rows = "id,text\n" + "".join(f'{n},"{n * 7919 % 1009}\n{n**5}"\n' for n in range(20_000))
+    packed = gzip.compress(rows.encode())
+    *records, last = items(tmp_path / "a.csv.gz", packed[: len(packed) // 2])
+    assert 5_000 < len(records) < 15_000
+    assert all(isinstance(record, Record) and record.id == str(n) for n, record in enumerate(records))
+    assert isinstance(last, Malformed)
+    assert last.reason.startswith("the rest of the file is lost")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty; the first line must name the columns"),
+        (b"\n\n", "is empty; the first line must name the columns"),
+        (b"id,text,id\n", "has several columns of one name: 'id'"),
+        ("id,text\n".encode("utf-16"), "is UTF-16; convert it"),
+        ("id,text\n".encode("utf-16-le"), "has no header that can be read: holds a NUL"),
+        (b"id,t\xffxt\n", "has no header that can be read: not UTF-8"),
+        (b"id,note\n1,x\n", "has no text field such as .*: 'id', 'note'$"),
+        (b"The first note.,1\n", "map one of its fields to text: 2 more$"),
+    ],
+)
+def test_a_file_without_a_usable_header(tmp_path: Path, content: bytes, message: str) -> None:
+    with pytest.raises(ReadError, match=message):
+        items(tmp_path / "a.csv", content)
+
+
+def test_a_named_column_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ReadError, match=r"has no field 'note', 'no'; it has 'id', 'text'$"):
+        items(tmp_path / "a.csv", "id,text\n", FieldMapping(text=("note",), meta=("id", "no")))
+
+
+def test_named_columns(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    fields = FieldMapping(id="key", title="name", text=("a", "b"), meta=("y.z",))
+    assert items(path, "key,name,a,b,y.z,w\n1,T,x,y,5,6\n", fields) == [
+        Record("1", "T", "x\n\ny", {"y.z": "5"}, f"{path}:2")
+    ]
+
+
+def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"id,text\n1,x\n")))
+    assert list(read(["-"], "csv")) == [Record("1", "", "x", {}, "<stdin>:2")]
