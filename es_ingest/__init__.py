@@ -1,0 +1,1 @@
+"""The command `es-ingest`: embeds clinical corpora and writes them into Elasticsearch."""

@@ -3,20 +3,23 @@
 import os
 import re
 from collections.abc import Iterator
-from types import SimpleNamespace
 from uuid import uuid4
 
 import pytest
-from elasticsearch import Elasticsearch
+
+from es_ingest.cluster import Connection, open_cluster
 
 
 @pytest.fixture(scope="session")
-def connection() -> Iterator:
-    yield SimpleNamespace(url="http://localhost:9333", client=lambda: Elasticsearch("http://localhost:9333"))
+def connection() -> Iterator[Connection]:
+    """A real server, empty at the start. MEDTE_TEST_ES names another one than `auto` finds."""
+    with open_cluster(os.environ.get("MEDTE_TEST_ES", "auto"), ephemeral=True, heap="1g") as found:
+        yield found
 
 
 @pytest.fixture
-def index(connection, request) -> Iterator[str]:
+def index(connection: Connection, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A name for an index, which is deleted after the test."""
     name = f"test-{re.sub('[^a-z0-9]+', '-', request.node.name.lower())[:60]}-{uuid4().hex[:8]}"
     yield name
     with connection.client() as client:

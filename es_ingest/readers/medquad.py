@@ -10,7 +10,8 @@ stands for it. The text is the answer as the XML gives it, the title its focus. 
 took its own back) are no records; how many there are is logged.
 
 A file that is not well-formed, declares a DTD or entities, or is of another schema is one malformed row. Four published
-NINDS files are: lower-case elements under <doc>, and not among the 16,407 answered pairs that MedQuAD is known for.
+NINDS files are drafts of another layout (lower-case elements under <doc>) and not among the 16,407 answered pairs that
+MedQuAD is known for: they are left out with a warning.
 """
 
 import logging
@@ -35,6 +36,7 @@ SUFFIX = ".xml"
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".zip")
 MAX_FILE_BYTES = 64 * 2**20  # the largest published file has 0.2 MB
 _ROOTS = ("Document", "DiseaseFile")  # one CDC file calls its root, and its id, differently
+_DRAFT = "doc"
 
 
 def read(source: str, fields: FieldMapping | None = None) -> Iterator[Record | Malformed]:  # noqa: ARG001
@@ -44,7 +46,7 @@ def read(source: str, fields: FieldMapping | None = None) -> Iterator[Record | M
     :param fields: Not used; MedQuAD's fields are fixed.
     :raises ReadError: If the source cannot be read or holds no .xml file.
     """
-    files = unanswered = 0
+    files = unanswered = drafts = 0
     for item in _files(source):
         files += 1
         if isinstance(item, Malformed):
@@ -55,12 +57,15 @@ def read(source: str, fields: FieldMapping | None = None) -> Iterator[Record | M
         except ValueError as error:
             yield Malformed(item.position, str(error))
             continue
+        drafts += root.tag == _DRAFT
         for record in _records(root, item):
             unanswered += record is None
             if record is not None:
                 yield record
     if not files:
         raise ReadError(source, "holds no .xml file; a MedQuAD source is a folder or an archive of them")
+    if drafts:
+        logger.warning("%s: left out %d files of MedQuAD's draft layout <%s>", source, drafts, _DRAFT)
     if unanswered:
         logger.info("%s: left out %d questions without an answer", source, unanswered)
 
@@ -115,7 +120,7 @@ def _parse(data: bytes) -> "Element":
         raise ValueError(f"not well-formed XML at line {line}, column {column + 1}") from None
     except (ValueError, LookupError):
         raise ValueError("declares an encoding that cannot be read; save it as UTF-8") from None
-    if root.tag not in _ROOTS:
+    if root.tag not in (*_ROOTS, _DRAFT):
         raise ValueError(f"not a MedQuAD document: its root element is <{root.tag[:40]}>, not <{_ROOTS[0]}>")
     return root
 

@@ -1,0 +1,62 @@
+"""Exit statuses of the commands, and how an error becomes one."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+
+import typer
+
+
+class Exit(IntEnum):
+    """What a command's exit status says; 2 (wrong usage) is typer's."""
+
+    OK = 0
+    BUG = 1
+    SOME_DEAD = 3
+    MODEL = 4
+    CLUSTER = 5
+    INDEX = 6
+    SOURCE = 7
+    INTERRUPTED = 130
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Turn the errors a user can act on into one message on stderr and an exit status."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("interrupted; what the server acknowledged stays, and the same command again completes it", err=True)
+        raise typer.Exit(Exit.INTERRUPTED) from None
+    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(Exit.OK) from None
+    except Exception as error:
+        status = _status(error)
+        if status is None:
+            raise
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(status) from None
+
+
+def _status(error: Exception) -> Exit | None:
+    # Imported here, since `es-ingest --help` needs none of them.
+    from elastic_transport import TransportError
+    from elasticsearch import ApiError
+
+    from es_ingest.cluster import ClusterError
+    from es_ingest.records import ReadError
+    from medte_haystack import errors
+
+    match error:
+        case ClusterError() | TransportError() | ApiError() | errors.BulkWriteError():
+            return Exit.CLUSTER
+        case errors.ModelNotAvailableError() | errors.ModelError() | errors.EncoderOptionError():
+            return Exit.MODEL
+        case errors.MedTEError():
+            return Exit.INDEX
+        case ReadError():
+            return Exit.SOURCE
+    return None

@@ -1,0 +1,150 @@
+"""Asks an index: which documents are nearest to a text."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from elasticsearch import Elasticsearch
+from numpy.typing import NDArray
+
+from medte_haystack.encoder import Encoder
+from medte_haystack.errors import IndexContractError
+from medte_haystack.index import (
+    MAX_CANDIDATES,
+    Fingerprint,
+    IndexInfo,
+    cosine_from_score,
+    describe_index,
+    document_knn_body,
+    run,
+)
+from medte_haystack.index.contract import CHUNK_END, CHUNK_INDEX, CHUNK_START, CONTENT, ID, PARENT_ID, TITLE
+
+_CHUNKS_A_DOCUMENT = 4  # looked among at first; more where documents have more
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A document and its best chunk.
+
+    :param document_id: Id of the source document.
+    :param score: Cosine of query and chunk, in [-1, 1].
+    :param title: Title of the document.
+    :param content: The chunk.
+    :param chunk_id: Id of the chunk.
+    :param chunk_index: Its position among the document's chunks.
+    :param start: Its first character in the document's text.
+    :param end: One past its last character.
+    :param meta: Metadata of the document.
+    """
+
+    document_id: str
+    score: float
+    title: str
+    content: str
+    chunk_id: str
+    chunk_index: int
+    start: int
+    end: int
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, hit: Mapping[str, Any]) -> "Hit":
+        """Read a hit as Elasticsearch gives it."""
+        meta = dict(hit["_source"])
+        return cls(
+            chunk_id=meta.pop(ID, hit["_id"]),
+            document_id=meta.pop(PARENT_ID),
+            score=cosine_from_score(hit["_score"]),
+            title=meta.pop(TITLE, ""),
+            content=meta.pop(CONTENT, ""),
+            chunk_index=meta.pop(CHUNK_INDEX, 0),
+            start=meta.pop(CHUNK_START, 0),
+            end=meta.pop(CHUNK_END, 0),
+            meta=meta,
+        )
+
+
+def readable_index(client: Elasticsearch, index: str) -> IndexInfo:
+    """Return what an index is, if it follows the contract.
+
+    :raises IndexMissingError: If it does not exist.
+    :raises IndexContractError: If something else than this project made it.
+    """
+    info: IndexInfo = run(client, describe_index(index))
+    if info.fingerprint is None:
+        raise IndexContractError(
+            f"index {index!r} was not made by medte, so the model for its queries is unknown; make one with"
+            " `es-ingest run`, or search it with Haystack's own retrievers",
+            index=index,
+        )
+    return info
+
+
+class Searcher:
+    """Finds documents in one index.
+
+    :param client: The server.
+    :param index: The index.
+    :param encoder: The model of the queries.
+    :raises IndexMissingError: If the index does not exist.
+    :raises FingerprintMismatchError: If it was made with another model.
+    """
+
+    def __init__(self, client: Elasticsearch, index: str, encoder: Encoder) -> None:
+        self.client = client
+        self.index = index
+        self.encoder = encoder
+        self.info = readable_index(client, index)
+        assert self.info.fingerprint is not None  # noqa: S101  readable_index saw to it
+        self.info.fingerprint.check_reader(Fingerprint.of_encoder(encoder), index=index)
+
+    def search(self, text: str, *, top_k: int = 10, num_candidates: int | None = None) -> list[Hit]:
+        """Find the documents nearest to a text, each once, with its best chunk.
+
+        :param text: The query.
+        :param top_k: Documents wanted.
+        :param num_candidates: Candidates that a shard looks at; None takes ten a chunk, at least 100.
+        :raises IndexContractError: If the query is blank or a number is out of range.
+        """
+        if not text.strip():
+            raise IndexContractError("the query is empty; give some text to search for")
+        return self.search_vector(self.encoder.encode([text], "query")[0], top_k=top_k, num_candidates=num_candidates)
+
+    def search_many(self, texts: Sequence[str], *, top_k: int = 10) -> list[list[Hit]]:
+        """Find documents for many texts, encoded together."""
+        return [self.search_vector(vector, top_k=top_k) for vector in self.encoder.encode(texts, "query")]
+
+    def search_vector(
+        self, vector: NDArray[np.float32], *, top_k: int = 10, num_candidates: int | None = None
+    ) -> list[Hit]:
+        """Find the documents nearest to a query vector; see :meth:`search`."""
+        chunks = top_k
+        while True:
+            chunks = min(MAX_CANDIDATES, chunks * _CHUNKS_A_DOCUMENT) if top_k <= MAX_CANDIDATES else top_k
+            candidates = None if num_candidates is None else max(num_candidates, chunks)
+            body = document_knn_body(vector, top_k=top_k, chunks=chunks, num_candidates=candidates)
+            hits = self.client.search(index=self.index, body=body)["hits"]["hits"]
+            # Fewer documents than asked for: theirs may have crowded others out, unless the index holds no more chunks.
+            if len(hits) == top_k or chunks == MAX_CANDIDATES or chunks >= self._count():
+                return [Hit.of(hit) for hit in hits]
+
+    def _count(self) -> int:
+        return int(self.client.count(index=self.index)["count"])
+
+
+def model_of(info: IndexInfo) -> str:
+    """Return the model that an index's queries need, as `Encoder.load` takes it.
+
+    :raises IndexContractError: If it was a local folder, whose place the index does not know.
+    """
+    assert info.fingerprint is not None  # noqa: S101  of a readable index
+    model = info.fingerprint.model
+    if "/" not in model:
+        raise IndexContractError(
+            f"index {info.name!r} was made with the local model {model!r}; name its folder with --model",
+            index=info.name,
+            model=model,
+        )
+    return model
