@@ -1,9 +1,9 @@
 """The command `es-ingest`. What a subcommand needs is imported when it runs: help must not wait for PyTorch."""
 
+import io
 import logging
 import signal
 import sys
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
@@ -42,7 +42,9 @@ Model = Annotated[
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:N or mps [default: a GPU where there is one].")]
 Precision = Annotated[str, typer.Option(help="What is computed in: auto, fp32, bf16.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress and no notes; errors remain.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Show no progress and no notes; warnings and errors remain.")
+]
 
 
 @app.command()
@@ -89,7 +91,11 @@ def run(
 
         format = format or detect(sources)  # noqa: A001
         named = id_field or title_field or text_field or meta_field
-        fields = FieldMapping(id_field, title_field, tuple(text_field or ()), meta_field) if named else None
+        fields = (
+            FieldMapping(id_field, title_field, tuple(text_field or ()), tuple(meta_field) if meta_field else None)
+            if named
+            else None
+        )
         records = read(sources, format, fields)
         encoder = Encoder.load(model or DEFAULT_MODEL, device=device, precision=precision, max_tokens=max_tokens)
         with open_cluster(es) as connection, connection.client() as client:
@@ -132,12 +138,11 @@ def search(
     with reported():
         from es_ingest.cluster import open_cluster
         from es_ingest.report import print_hits
-        from es_ingest.search import Searcher, model_of, readable_index
+        from es_ingest.search import Searcher, model_for
         from medte_haystack.encoder import Encoder
 
         with open_cluster(es) as connection, connection.client() as client:
-            info = readable_index(client, index)
-            encoder = Encoder.load(model or model_of(info), device=device, precision=precision)
+            encoder = Encoder.load(model_for(client, index, model), device=device, precision=precision)
             hits = Searcher(client, index, encoder).search(text, top_k=top_k, num_candidates=num_candidates)
         print_hits(index, text, hits, as_json=as_json)
 
@@ -170,6 +175,9 @@ def demo(
 def main() -> None:
     """Run the command."""
     signal.signal(signal.SIGTERM, _stop)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a character is no reason to end
     app()
 
 
@@ -189,7 +197,7 @@ def _stderr(quiet: bool) -> "Console":
     handler.setFormatter(logging.Formatter("%(message)s"))
     for name in ("es_ingest", "medte_haystack", "medte_eval"):
         logger = logging.getLogger(name)
-        logger.setLevel(logging.ERROR if quiet else logging.INFO)
+        logger.setLevel(logging.WARNING if quiet else logging.INFO)
         logger.handlers = [handler]
         logger.propagate = False
     return console

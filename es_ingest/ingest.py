@@ -86,8 +86,7 @@ class Summary:
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as the one JSON object that `--json` prints."""
-        rounded = {name: round(value, 3) if isinstance(value, float) else value for name, value in asdict(self).items()}
-        return rounded
+        return {name: round(value, 3) if isinstance(value, float) else value for name, value in asdict(self).items()}
 
 
 class Ingester:
@@ -192,9 +191,10 @@ class Ingester:
                 waiting.append(chunk)
                 yield chunk.embedded_text
 
-        before = self.encoder.stats
+        before, records = self.encoder.stats, 0
         for done, vector in enumerate(self.encoder.encode_stream(texts()), start=1):
             chunk = waiting.popleft()
+            records += chunk.index == 0
             sent = vector_json(vector, base64_vectors=self.server.base64_vectors)
             try:
                 yield operation("index", chunk.id, source(chunk, sent))
@@ -202,7 +202,7 @@ class Ingester:
                 yield Failure(chunk.id, 400, type(error).__name__, str(error))
             if progress is not None:
                 tokens = (self.encoder.stats - before).tokens
-                progress.update(records=summary.read, chunks=done, tokens=tokens)
+                progress.update(records=records + summary.malformed, chunks=done, tokens=tokens)
 
     def _written(self, operations: Iterable[Operation | Failure]) -> Iterator[BulkResult]:
         """Send bulk requests from a few threads while the caller's thread goes on encoding."""

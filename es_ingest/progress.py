@@ -72,7 +72,8 @@ class _Bar(_Counted):
 
     def update(self, *, records: int, chunks: int, tokens: int) -> None:
         """Move the bar."""
-        self._bar.update(self._task, completed=records, total=self.total, rates=self.rates(records, tokens))
+        rates = f"{chunks:,} chunks, {self.rates(records, tokens)}"
+        self._bar.update(self._task, completed=records, total=self.total, rates=rates)
 
 
 @contextmanager

@@ -1,17 +1,18 @@
 """Prints results on stdout: tables for people, one JSON object for programs."""
 
 import json
+import textwrap
 from collections.abc import Sequence
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from es_ingest.ingest import Summary
 from es_ingest.search import Hit
 
 _SHOWN = 300  # characters of a passage
+_WIDTH = 100
 
 
 def print_summary(summary: Summary, *, as_json: bool) -> None:
@@ -31,10 +32,8 @@ def print_summary(summary: Summary, *, as_json: bool) -> None:
         "truncated": f"{summary.truncated:,} chunks",
         "seconds": f"{summary.seconds:.1f} ({summary.encode_seconds:.1f} encoding)",
     }
-    table = Table(show_header=False, box=None, pad_edge=False)
     for name, value in rows.items():
-        table.add_row(name, value)
-    Console().print(table)
+        typer.echo(f"{name:14}{value}")
 
 
 def print_hits(index: str, query: str, hits: Sequence[Hit], *, as_json: bool) -> None:
@@ -57,14 +56,15 @@ def print_hits(index: str, query: str, hits: Sequence[Hit], *, as_json: bool) ->
         ]
         typer.echo(json.dumps({"index": index, "query": query, "hits": found}, ensure_ascii=False))
         return
-    console = Console()
+    console = Console(soft_wrap=True, highlight=False)
+    width = min(console.width, _WIDTH)
     if not hits:
         console.print("nothing found: the index holds no documents")
     for rank, hit in enumerate(hits, start=1):
-        passage = " ".join(hit.content.split())
-        passage = passage if len(passage) <= _SHOWN else passage[:_SHOWN].rsplit(" ", 1)[0] + " …"
-        head = Text.assemble((f"{rank}. ", "bold"), (hit.title or hit.document_id, "bold"), f"  {hit.score:.3f}")
-        where = "  ".join(str(hit.meta[name]) for name in ("source", "url") if hit.meta.get(name))
-        console.print(head)
-        console.print(Text(f"   {passage}"))
-        console.print(Text(f"   {hit.document_id}, characters {hit.start}–{hit.end}  {where}", style="dim"))
+        title = hit.title or hit.document_id
+        console.print(Text.assemble((f"{rank}. {title}", "bold"), f"  {hit.score:.3f}"))
+        passage = textwrap.shorten(hit.content, _SHOWN, placeholder=" …")
+        console.print(Text(textwrap.fill(passage, width, initial_indent="   ", subsequent_indent="   ")))
+        where = [f"{hit.document_id}, characters {hit.start} to {hit.end}"]
+        where += [str(hit.meta[name]) for name in ("source", "url") if hit.meta.get(name)]
+        console.print(Text("   " + "  ".join(where), style="dim"))

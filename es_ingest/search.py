@@ -9,6 +9,7 @@ from elasticsearch import Elasticsearch
 from numpy.typing import NDArray
 
 from medte_haystack.encoder import Encoder
+from medte_haystack.encoder.models import find_row
 from medte_haystack.errors import IndexContractError
 from medte_haystack.index import (
     MAX_CANDIDATES,
@@ -134,17 +135,23 @@ class Searcher:
         return int(self.client.count(index=self.index)["count"])
 
 
-def model_of(info: IndexInfo) -> str:
-    """Return the model that an index's queries need, as `Encoder.load` takes it.
+def model_for(client: Elasticsearch, index: str, wanted: str | None) -> str:
+    """Return the model for an index's queries, as `Encoder.load` takes it.
 
-    :raises IndexContractError: If it was a local folder, whose place the index does not know.
+    :param wanted: The model asked for; None takes the one that the index was made with.
+    :raises FingerprintMismatchError: If the model asked for is known not to be the index's, before it is loaded.
+    :raises IndexContractError: If none was asked for and the index's was a local folder, whose place is unknown.
     """
-    assert info.fingerprint is not None  # noqa: S101  of a readable index
-    model = info.fingerprint.model
-    if "/" not in model:
+    fingerprint = readable_index(client, index).fingerprint
+    assert fingerprint is not None  # noqa: S101  of a readable index
+    if wanted is not None:
+        if row := find_row(wanted):
+            fingerprint.check_reader(Fingerprint.of_spec(row), index=index)
+        return wanted
+    if "/" not in fingerprint.model:
         raise IndexContractError(
-            f"index {info.name!r} was made with the local model {model!r}; name its folder with --model",
-            index=info.name,
-            model=model,
+            f"index {index!r} was made with the local model {fingerprint.model!r}; name its folder with --model",
+            index=index,
+            model=fingerprint.model,
         )
-    return model
+    return fingerprint.model
