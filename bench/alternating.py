@@ -1,0 +1,43 @@
+"""Times several ways of doing the same, taking turns, so that a slow minute of the machine hits all of them."""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+
+def take_turns(ways: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+    """Run each way once a round, the order turned round every time, and return its seconds."""
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(rounds):
+        order = list(ways) if number % 2 == 0 else list(reversed(ways))
+        for name in order:
+            started = time.perf_counter()
+            ways[name]()
+            seconds[name].append(time.perf_counter() - started)
+    return seconds
+
+
+def report(title: str, unit: str, amount: float, seconds: Mapping[str, list[float]], path: Path | None) -> None:
+    """Print rates and ratios to the first way, and write them as JSON if a path is given."""
+    medians = {name: statistics.median(times) for name, times in seconds.items()}
+    first = next(iter(medians.values()))
+    print(f"\n{title}")
+    print(f"{'':44}{unit + '/s':>14}{'ratio':>8}")
+    rows = []
+    for name, median in medians.items():
+        rows.append({"name": name, f"{unit}_per_second": amount / median, "ratio": first / median})
+        print(f"{name:44}{amount / median:14,.0f}{first / median:8.2f}")
+    if path is not None:
+        path.write_text(json.dumps({"title": title, "seconds": dict(seconds), "rows": rows}, indent=2) + "\n")
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """Return a parser with the options that all measurements have."""
+    found = argparse.ArgumentParser(description=description)
+    found.add_argument("--rounds", type=int, default=3, help="rounds; medians are reported")
+    found.add_argument("--json", type=Path, help="file for the figures")
+    return found
