@@ -1,19 +1,12 @@
 """The command `es-ingest`. What a subcommand needs is imported when it runs: help must not wait for PyTorch."""
 
-import io
-import logging
-import signal
-import sys
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from es_ingest import server_cli
 from es_ingest.faults import Exit, reported
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from es_ingest.terminal import notes_to_stderr, run_command
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -80,7 +73,7 @@ def run(
     quiet: Quiet = False,
 ) -> None:
     """Read, split, encode and write a corpus; running it again changes nothing."""
-    console = _stderr(quiet)
+    console = notes_to_stderr(quiet)
     with reported():
         from es_ingest.cluster import open_cluster
         from es_ingest.ingest import Ingester
@@ -134,7 +127,7 @@ def search(
     quiet: Quiet = False,
 ) -> None:
     """Find the documents nearest to a text, each with its best passage."""
-    _stderr(quiet)
+    notes_to_stderr(quiet)
     with reported():
         from es_ingest.cluster import open_cluster
         from es_ingest.report import print_hits
@@ -165,7 +158,7 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """Ingest the shipped MedQuAD sample into a real Elasticsearch, search it, and check it on its own questions."""
-    console = _stderr(quiet)
+    console = notes_to_stderr(quiet)
     with reported():
         from es_ingest.demo import run_demo
 
@@ -174,33 +167,7 @@ def demo(
 
 def main() -> None:
     """Run the command."""
-    signal.signal(signal.SIGTERM, _stop)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a character is no reason to end
-    app()
-
-
-def _stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-    sys.exit(128 + number)  # unwinds, so that servers started here are ended
-
-
-def _stderr(quiet: bool) -> "Console":
-    """Send notes to stderr, where they do not mix with results, and return the console that shows progress there."""
-    from rich.console import Console
-    from rich.logging import RichHandler
-
-    console = Console(stderr=True, soft_wrap=True)
-    handler: logging.Handler = logging.StreamHandler()
-    if console.is_terminal:  # a bar may be shown below the notes
-        handler = RichHandler(console=console, show_time=False, show_level=False, show_path=False)
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    for name in ("es_ingest", "medte_haystack", "medte_eval"):
-        logger = logging.getLogger(name)
-        logger.setLevel(logging.WARNING if quiet else logging.INFO)
-        logger.handlers = [handler]
-        logger.propagate = False
-    return console
+    run_command(app)
 
 
 if __name__ == "__main__":

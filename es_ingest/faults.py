@@ -22,13 +22,19 @@ class Exit(IntEnum):
     INTERRUPTED = 130
 
 
+_GOES_ON = "what the server acknowledged stays, and the same command again completes it"
+
+
 @contextmanager
-def reported() -> Iterator[None]:
-    """Turn the errors a user can act on into one message on stderr and an exit status."""
+def reported(*, interrupted: str = _GOES_ON) -> Iterator[None]:
+    """Turn the errors a user can act on into one message on stderr and an exit status.
+
+    :param interrupted: What to say on Ctrl-C.
+    """
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo("interrupted; what the server acknowledged stays, and the same command again completes it", err=True)
+        typer.echo(f"interrupted; {interrupted}", err=True)
         raise typer.Exit(Exit.INTERRUPTED) from None
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 logger = logging.getLogger(__name__)
 
+_TOLD_FROM = 20  # records done before the time left is more than a guess
 _LINE_EVERY = 15.0  # seconds, where there is no terminal
 
 
@@ -40,7 +41,7 @@ class _Counted:
         return f"{records / seconds:,.0f} records/s, {tokens / seconds:,.0f} tokens/s"
 
     def seconds_left(self, records: int) -> float | None:
-        if self.total is None or not records:
+        if self.total is None or records < _TOLD_FROM:
             return None
         return (time.monotonic() - self.started) * max(0, self.total - records) / records
 

@@ -1,16 +1,16 @@
 """BEIR: a folder with `corpus.jsonl`, `queries.jsonl` and `qrels/{split}.tsv`, each plain or .gz.
 
 The corpus becomes records; queries and judgements are for evaluation. A `metadata` object is flattened into the
-metadata; where it and the row name the same field, the row's counts.
+metadata; where it and the row name the same field, the row's counts. A document with a title alone has it for its text.
 """
 
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from es_ingest.readers.fields import FieldMapping
+from es_ingest.readers.fields import FieldMapping, RowMapper
 from es_ingest.readers.jsonl import json_rows
-from es_ingest.readers.jsonl import read as read_jsonl
 from es_ingest.readers.registry import Reader
 from es_ingest.readers.streams import read_lines
 from es_ingest.records import Malformed, ReadError, Record
@@ -28,13 +28,23 @@ def read(source: str, fields: FieldMapping | None = None) -> Iterator[Record | M
     """
     path = Path(source)
     corpus = _find(path, CORPUS) if path.is_dir() else path
-    for record in read_jsonl(str(corpus), fields or FieldMapping(id="_id", text=("text",))):
+    mapper = RowMapper(fields or FieldMapping(id="_id", text=("text",)))
+    for row in json_rows(str(corpus)):
+        record = row if isinstance(row, Malformed) else mapper(_with_text(row[1]), row[0])
         if isinstance(record, Record) and isinstance(record.meta.get("metadata"), dict):
             inner = {name: value for name, value in record.meta["metadata"].items() if value is not None}
             outer = {name: value for name, value in record.meta.items() if name != "metadata"}
             yield replace(record, meta=inner | outer)
         else:
             yield record
+
+
+def _with_text(row: dict[str, Any]) -> dict[str, Any]:
+    """Take the title for the text of a document that has no other: some data sets judge such documents."""
+    title, text = row.get("title"), row.get("text")
+    if isinstance(title, str) and title.strip() and isinstance(text, str) and not text.strip():
+        return {**row, "title": "", "text": title}
+    return row
 
 
 def read_queries(folder: str | Path) -> dict[str, str]:

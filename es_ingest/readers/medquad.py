@@ -65,7 +65,7 @@ def read(source: str, fields: FieldMapping | None = None) -> Iterator[Record | M
     if not files:
         raise ReadError(source, "holds no .xml file; a MedQuAD source is a folder or an archive of them")
     if drafts:
-        logger.warning("%s: left out %d files of MedQuAD's draft layout <%s>", source, drafts, _DRAFT)
+        logger.warning("%s: left out %d files of MedQuAD's draft layout <%s>", Path(source).name, drafts, _DRAFT)
     if unanswered:
         logger.info("%s: left out %d questions without an answer", source, unanswered)
 

@@ -42,14 +42,14 @@ class MedTEDocumentEmbedder(Embedder):
         :param options: See :class:`~medte_haystack.components.embedder.Embedder`.
         :raises EncoderOptionError: If an option cannot be honoured.
         """
-        super().__init__(**options)
+        Embedder.__init__(self, **options)  # super() fails: @component makes the class anew
         self.meta_fields_to_embed = meta_fields_to_embed or []
         self.embedding_separator = embedding_separator
 
     def to_dict(self, **more: Any) -> dict[str, Any]:
         """Return the component as a dictionary."""
-        return super().to_dict(
-            meta_fields_to_embed=self.meta_fields_to_embed, embedding_separator=self.embedding_separator, **more
+        return Embedder.to_dict(
+            self, meta_fields_to_embed=self.meta_fields_to_embed, embedding_separator=self.embedding_separator, **more
         )
 
     @component.output_types(documents=list[Document])

@@ -1,24 +1,19 @@
 """A drop-in `ElasticsearchDocumentStore` that writes by the index contract."""
 
+import os
 from collections.abc import Sequence
 from typing import Any, Literal, Self
 
-from elasticsearch import Elasticsearch
+from elasticsearch import AsyncElasticsearch, Elasticsearch
 from haystack import Document, default_from_dict
 from haystack.document_stores.types import DuplicatePolicy
 from haystack.utils import Secret
-from haystack_integrations.document_stores.elasticsearch import ElasticsearchDocumentStore
 
 from medte_haystack.components.filters import filter_query
-from medte_haystack.components.metadata_values import unique_values
 from medte_haystack.components.model_identity import fingerprint_of_model
-from medte_haystack.components.stored_documents import (
-    all_hits,
-    check_documents,
-    delete_matching,
-    update_matching,
-    write_documents,
-)
+from medte_haystack.components.scriptless_store import ScriptlessDocumentStore
+from medte_haystack.components.stored_documents import all_hits, check_documents, write_documents
+from medte_haystack.errors import IndexContractError
 from medte_haystack.index import (
     DEFAULT_QUANTISATION,
     IndexInfo,
@@ -37,7 +32,7 @@ from medte_haystack.index.queries import source_filter
 Refresh = Literal["wait_for", True, False]
 
 
-class MedTEDocumentStore(ElasticsearchDocumentStore):
+class MedTEDocumentStore(ScriptlessDocumentStore):
     """Documents in Elasticsearch, one a chunk, by the index contract.
 
     A drop-in for `ElasticsearchDocumentStore`: the same parameters and methods. What is different: the vector index
@@ -75,7 +70,7 @@ class MedTEDocumentStore(ElasticsearchDocumentStore):
     ) -> None:
         """Store the parameters; nothing is asked of the server before the first use.
 
-        :param hosts: Where Elasticsearch is.
+        :param hosts: Where Elasticsearch is; None takes the URL in the environment variable ``ES_URL``, at first use.
         :param custom_mapping: A whole mapping instead of the contract's.
         :param index: Name of the index; it is made when it is missing.
         :param api_key: API key, alone as base64 of ``id:key`` or with `api_key_id`.
@@ -90,9 +85,11 @@ class MedTEDocumentStore(ElasticsearchDocumentStore):
         :param shards: Primary shards of a new index.
         :param replicas: Copies of each; None leaves it to the server.
         :param kwargs: Passed to the Elasticsearch client.
-        :raises IndexContractError: If the quantisation is unknown.
+        :raises IndexContractError: If the quantisation is unknown, or both a model and a whole mapping are given.
         """
         index_options(quantisation, None)
+        if model and custom_mapping:
+            raise IndexContractError("model and custom_mapping exclude each other: the model decides the mapping")
         super().__init__(
             hosts=hosts,
             custom_mapping=custom_mapping,
@@ -132,9 +129,17 @@ class MedTEDocumentStore(ElasticsearchDocumentStore):
         """Return the blocking client without looking at the index, which need not be there."""
         if self._client is None:
             self._client = Elasticsearch(
-                self._hosts, api_key=self._handle_auth(), headers=self._headers, **self._kwargs
+                self._address(), api_key=self._handle_auth(), headers=self._headers, **self._kwargs
             )
         return self._client
+
+    def _create_async_client(self) -> AsyncElasticsearch:
+        return AsyncElasticsearch(self._address(), api_key=self._handle_auth(), headers=self._headers, **self._kwargs)
+
+    def _address(self) -> Any:
+        if self._hosts is None and "cloud_id" not in self._kwargs:
+            return os.environ.get("ES_URL")
+        return self._hosts
 
     def _ensure_initialized(self) -> None:
         client = self.connect()
@@ -192,8 +197,7 @@ class MedTEDocumentStore(ElasticsearchDocumentStore):
         :raises BulkWriteError: If the server stays unreachable.
         """
         check_documents(documents)
-        self._ensure_initialized()
-        return run(self._client, self._write(documents, policy, refresh))
+        return self._ask(self._write(documents, policy, refresh))
 
     async def write_documents_async(
         self,
@@ -203,21 +207,22 @@ class MedTEDocumentStore(ElasticsearchDocumentStore):
     ) -> int:
         """Write documents; see :meth:`write_documents`."""
         check_documents(documents)
-        await self._ensure_initialized_async()
-        return await run_async(self._async_client, self._write(documents, policy, refresh))
+        return await self._ask_async(self._write(documents, policy, refresh))
 
     def _write(self, documents: Sequence[Document], policy: DuplicatePolicy, refresh: Refresh) -> Steps[int]:
-        assert self._opened is not None  # noqa: S101  every caller has opened the index
+        assert self._opened is not None  # noqa: S101  a conversation begins when the index is open
         server, info = self._opened
-        return write_documents(
-            self._index,
-            documents,
-            policy,
-            refresh=bool(refresh),
-            server=server,
-            info=info,
-            pipeline=self._ingest_pipeline,
-            prepare=self._handle_sparse_embedding,
+        return (
+            yield from write_documents(
+                self._index,
+                documents,
+                policy,
+                refresh=bool(refresh),
+                server=server,
+                info=info,
+                pipeline=self._ingest_pipeline,
+                prepare=self._handle_sparse_embedding,
+            )
         )
 
     # -- reading --------------------------------------------------------------------------------------------------
@@ -228,25 +233,20 @@ class MedTEDocumentStore(ElasticsearchDocumentStore):
         :param filters: Haystack filters.
         :raises ValueError: If they are not of Haystack's filter language.
         """
-        query = filter_query(filters)
-        self._ensure_initialized()
-        hits = run(self._client, all_hits(self._index, self._all_body(query)))
-        return [self._deserialize_document(hit) for hit in hits]
+        return self._ask(self._all(filter_query(filters)))
 
     async def filter_documents_async(self, filters: dict[str, Any] | None = None) -> list[Document]:
         """Return all documents that match, with their embeddings; see :meth:`filter_documents`."""
-        query = filter_query(filters)
-        await self._ensure_initialized_async()
-        hits = await run_async(self._async_client, all_hits(self._index, self._all_body(query)))
-        return [self._deserialize_document(hit) for hit in hits]
+        return await self._ask_async(self._all(filter_query(filters)))
 
-    def _all_body(self, query: dict[str, Any] | None) -> dict[str, Any]:
-        assert self._opened is not None  # noqa: S101  every caller has opened the index
+    def _all(self, query: dict[str, Any] | None) -> Steps[list[Document]]:
+        assert self._opened is not None  # noqa: S101  a conversation begins when the index is open
         server, _ = self._opened
         asked = source_filter(return_embedding=True, excludes_vectors=server.excludes_vectors)
         if self._ingest_pipeline and self._sparse_vector_field:
             asked["fields"] = [self._sparse_vector_field]
-        return {"query": query or {"match_all": {}}, **asked}
+        hits = yield from all_hits(self._index, {"query": query or {"match_all": {}}, **asked})
+        return [self._deserialize_document(hit) for hit in hits]
 
     def _embedding_retrieval(
         self,
@@ -256,9 +256,7 @@ class MedTEDocumentStore(ElasticsearchDocumentStore):
         top_k: int = 10,
         num_candidates: int | None = None,
     ) -> list[Document]:
-        body = self._knn_body(query_embedding, filters, top_k, num_candidates)
-        hits = self.client.search(index=self._index, body=body)["hits"]["hits"]
-        return [self._deserialize_document(hit) for hit in hits]
+        return self._ask(self._nearest(query_embedding, filters, top_k, num_candidates))
 
     async def _embedding_retrieval_async(
         self,
@@ -268,108 +266,13 @@ class MedTEDocumentStore(ElasticsearchDocumentStore):
         top_k: int = 10,
         num_candidates: int | None = None,
     ) -> list[Document]:
-        await self._ensure_initialized_async()
-        body = self._knn_body(query_embedding, filters, top_k, num_candidates)
-        hits = (await self.async_client.search(index=self._index, body=body))["hits"]["hits"]
-        return [self._deserialize_document(hit) for hit in hits]
+        return await self._ask_async(self._nearest(query_embedding, filters, top_k, num_candidates))
 
-    def _knn_body(
+    def _nearest(
         self, vector: list[float], filters: dict[str, Any] | None, top_k: int, num_candidates: int | None
-    ) -> dict[str, Any]:
+    ) -> Steps[list[Document]]:
         if not vector:
             raise ValueError("query_embedding must be a non-empty list of floats")
-        return knn_body(vector, top_k=top_k, num_candidates=num_candidates, filters=filter_query(filters))
-
-    def get_metadata_field_unique_values(
-        self,
-        metadata_field: str,
-        search_term: str | None = None,
-        from_: int = 0,
-        size: int = 10,
-        filters: dict[str, Any] | None = None,
-    ) -> tuple[list[Any], int]:
-        """Return distinct values of a metadata field, and how many there are.
-
-        :param metadata_field: Its name, with or without ``meta.``.
-        :param search_term: Keep values that contain it, whatever its case.
-        :param from_: Values to leave out at the start.
-        :param size: Values to return.
-        :param filters: Restrict the documents.
-        """
-        if not search_term:
-            plain: tuple[list[Any], int] = super().get_metadata_field_unique_values(
-                metadata_field, None, from_, size, filters
-            )
-            return plain
-        self._ensure_initialized()
-        field = metadata_field.removeprefix("meta.")
-        steps = unique_values(self._index, field, search_term, filter_query(filters), offset=from_, size=size)
-        return run(self._client, steps)
-
-    async def get_metadata_field_unique_values_async(
-        self,
-        metadata_field: str,
-        search_term: str | None = None,
-        from_: int = 0,
-        size: int = 10,
-        filters: dict[str, Any] | None = None,
-    ) -> tuple[list[Any], int]:
-        """Return distinct values of a metadata field; see :meth:`get_metadata_field_unique_values`."""
-        if not search_term:
-            plain: tuple[list[Any], int] = await super().get_metadata_field_unique_values_async(
-                metadata_field, None, from_, size, filters
-            )
-            return plain
-        await self._ensure_initialized_async()
-        field = metadata_field.removeprefix("meta.")
-        steps = unique_values(self._index, field, search_term, filter_query(filters), offset=from_, size=size)
-        return await run_async(self._async_client, steps)
-
-    # -- changing many --------------------------------------------------------------------------------------------
-
-    def delete_by_filter(self, filters: dict[str, Any], refresh: bool = False) -> int:
-        """Delete what matches the filters and return how many that were."""
-        query = _required(filters)
-        self._ensure_initialized()
-        return run(self._client, delete_matching(self._index, query, refresh=refresh))
-
-    async def delete_by_filter_async(self, filters: dict[str, Any], refresh: bool = False) -> int:
-        """Delete what matches the filters and return how many that were."""
-        query = _required(filters)
-        await self._ensure_initialized_async()
-        return await run_async(self._async_client, delete_matching(self._index, query, refresh=refresh))
-
-    def update_by_filter(self, filters: dict[str, Any], meta: dict[str, Any], refresh: bool = False) -> int:
-        """Set metadata fields of what matches the filters and return how many documents that were."""
-        query = _required(filters)
-        self._ensure_initialized()
-        return run(self._client, update_matching(self._index, query, meta, refresh=refresh))
-
-    async def update_by_filter_async(self, filters: dict[str, Any], meta: dict[str, Any], refresh: bool = False) -> int:
-        """Set metadata fields of what matches the filters and return how many documents that were."""
-        query = _required(filters)
-        await self._ensure_initialized_async()
-        return await run_async(self._async_client, update_matching(self._index, query, meta, refresh=refresh))
-
-    def delete_all_documents(self, recreate_index: bool = False, refresh: bool = True) -> None:
-        """Delete all documents; with `recreate_index` by making the index anew, which is faster."""
-        if recreate_index:
-            super().delete_all_documents(recreate_index=True, refresh=refresh)
-            return
-        self._ensure_initialized()
-        run(self._client, delete_matching(self._index, {"match_all": {}}, refresh=refresh))
-
-    async def delete_all_documents_async(self, recreate_index: bool = False, refresh: bool = True) -> None:
-        """Delete all documents; see :meth:`delete_all_documents`."""
-        if recreate_index:
-            await super().delete_all_documents_async(recreate_index=True, refresh=refresh)
-            return
-        await self._ensure_initialized_async()
-        await run_async(self._async_client, delete_matching(self._index, {"match_all": {}}, refresh=refresh))
-
-
-def _required(filters: dict[str, Any]) -> dict[str, Any]:
-    query = filter_query(filters)
-    if query is None:
-        raise ValueError("filters are empty; to take all documents use delete_all_documents")
-    return query
+        body = knn_body(vector, top_k=top_k, num_candidates=num_candidates, filters=filter_query(filters))
+        answer = yield lambda client: client.search(index=self._index, body=body)
+        return [self._deserialize_document(hit) for hit in answer["hits"]["hits"]]

@@ -2,7 +2,7 @@
 
 from typing import Any, Self, TypedDict
 
-from haystack import default_from_dict, default_to_dict
+from haystack import default_from_dict, default_to_dict, logging
 from haystack.utils import ComponentDevice, Secret
 
 from medte_haystack.components.shared_encoder import (
@@ -12,6 +12,8 @@ from medte_haystack.components.shared_encoder import (
     refuse_foreign_options,
 )
 from medte_haystack.encoder import DEFAULT_MODEL, Encoder
+
+logger = logging.getLogger(__name__)
 
 
 class EmbedderOptions(TypedDict, total=False):
@@ -92,6 +94,8 @@ class Embedder:
             config_kwargs=config_kwargs,
             encode_kwargs=encode_kwargs,
         )
+        if not normalize_embeddings:
+            logger.warning("normalize_embeddings=False has no effect: vectors have unit length in any case")
         self.model = model
         self.device = device
         self.token = token

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any, Self
 
-from haystack import Document, component, default_from_dict, default_to_dict
+from haystack import Document, component, default_from_dict, default_to_dict, logging
 from haystack.document_stores.types import FilterPolicy
 from haystack.document_stores.types.filter_policy import apply_filter_policy
 from haystack_integrations.document_stores.elasticsearch import ElasticsearchDocumentStore
@@ -23,6 +23,8 @@ from medte_haystack.index import (
     run,
     run_async,
 )
+
+logger = logging.getLogger(__name__)
 
 _COSINE = ("cosine", "dot_product")
 
@@ -97,10 +99,6 @@ class MedTEEmbeddingRetriever:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """Return the component that a dictionary describes."""
-        store = data["init_parameters"]["document_store"]
-        if isinstance(store, dict):
-            kind = MedTEDocumentStore if store["type"].endswith("MedTEDocumentStore") else ElasticsearchDocumentStore
-            data["init_parameters"]["document_store"] = kind.from_dict(store)
         found: Self = default_from_dict(cls, data)
         return found
 
@@ -151,9 +149,24 @@ class MedTEEmbeddingRetriever:
     def _search(
         self, vector: list[float], filters: dict[str, Any] | None, top_k: int | None, num_candidates: int | None
     ) -> Steps[list[Document]]:
-        if self._known is None:
-            self._known = yield from self._look_at_index()
-        server, info = self._known
+        while True:
+            if self._known is None:
+                self._known = yield from self._look_at_index()
+            found = yield from self._search_in(*self._known, vector, filters, top_k, num_candidates)
+            if found is not None:
+                return found
+            self._known = None  # the name is an alias that was set on another index since
+
+    def _search_in(
+        self,
+        server: Server,
+        info: IndexInfo,
+        vector: list[float],
+        filters: dict[str, Any] | None,
+        top_k: int | None,
+        num_candidates: int | None,
+    ) -> Steps[list[Document] | None]:
+        """Search; None if another index than `info`'s answered."""
         if info.dim not in (None, len(vector)):
             raise IndexContractError(
                 f"the query's vector has {len(vector)} dimensions, index {info.name!r} has {info.dim}; embed queries"
@@ -170,7 +183,10 @@ class MedTEEmbeddingRetriever:
             excludes_vectors=server.excludes_vectors,
         )
         answer = yield lambda client: client.search(index=self.document_store._index, body=body)
-        found = [self.document_store._deserialize_document(hit) for hit in answer["hits"]["hits"]]
+        hits = answer["hits"]["hits"]
+        if any(hit["_index"] != info.name for hit in hits):
+            return None
+        found = [self.document_store._deserialize_document(hit) for hit in hits]
         if info.similarity not in _COSINE:
             return found
         return [replace(one, score=cosine_from_score(one.score or 0.0)) for one in found]
@@ -181,6 +197,12 @@ class MedTEEmbeddingRetriever:
         queries = fingerprint_of_model(self.model)
         if queries is not None and info.fingerprint is not None:
             info.fingerprint.check_reader(queries, index=info.name)
+        elif queries is not None:
+            logger.warning(
+                "Index {index} does not say which model made it; whether that is {model} cannot be checked",
+                index=info.name,
+                model=queries.model,
+            )
         return server, info
 
 

@@ -2,11 +2,14 @@
 
 from medte_haystack.encoder.files import locate
 from medte_haystack.encoder.models import find_row
+from medte_haystack.errors import ModelNotAvailableError
 from medte_haystack.index import Fingerprint
 
 
 def fingerprint_of_model(model: str | None) -> Fingerprint | None:
     """Return the fingerprint of a registry row, a local folder or a hub id.
+
+    A registry row's model need not be on this machine. Where it is, its own files decide, as they do when it is loaded.
 
     :param model: None gives None.
     :raises ModelNotAvailableError: If it is none of the registry and its files cannot be had.
@@ -15,6 +18,9 @@ def fingerprint_of_model(model: str | None) -> Fingerprint | None:
         return None
     row = find_row(model)
     if row is not None:
-        return Fingerprint.of_spec(row)
+        try:
+            return Fingerprint.of_spec(locate(model, local_files_only=True).spec)
+        except ModelNotAvailableError:
+            return Fingerprint.of_spec(row)
     files = locate(model)
     return Fingerprint.of_spec(files.spec, weights_sha256=files.weights_sha256())

@@ -29,12 +29,22 @@ from medte_haystack.index.steps import Request
 
 _PAGE = 1000
 _KEEP_ALIVE = "2m"
+_NAMED = 5  # documents that a message names; the exception carries all
 
 # Overwrites the named metadata fields of a document.
 _SET_FIELDS = "for (field in params.entrySet()) { ctx._source[field.getKey()] = field.getValue(); }"
 
+# Settings that the server gives itself.
+_GIVEN = (
+    "index.uuid",
+    "index.creation_date",
+    "index.provided_name",
+    "index.version",
+    "index.routing.allocation.initial",
+)
 
 _TAKEN = "version_conflict_engine_exception"
+_GONE = "document_missing_exception"
 
 
 class DocumentsRejectedError(MedTEError, DocumentStoreError):
@@ -87,18 +97,27 @@ def write_documents(
     result: BulkResult = yield from bulk.write(index, operations(), pipeline=pipeline)
     if refresh:
         yield lambda client: client.indices.refresh(index=index)
-    taken = [one.id for one in result.failures if one.type == _TAKEN]
-    refused += [one for one in result.failures if one.type != _TAKEN]
-    if refused:
-        first = "; ".join(f"{one.id}: {one.reason or one.type}" for one in refused[:5])
-        raise DocumentsRejectedError(
-            f"{len(refused)} of {len(documents)} documents were refused, {result.written} are written. {first}",
-            written=result.written,
-            failures=tuple(refused),
+    skips = policy == DuplicatePolicy.SKIP
+    refused += [one for one in result.failures if not (skips and one.type == _TAKEN)]
+    if refused and all(one.type == _TAKEN for one in refused):
+        raise DuplicateDocumentError(
+            f"{len(refused)} of {len(documents)} documents have ids that are in the index already"
+            f" ({', '.join(f'{one.id!r:.60}' for one in refused[:_NAMED])}{', …' if len(refused) > _NAMED else ''});"
+            " the others are written. To replace or keep what is there use DuplicatePolicy.OVERWRITE or SKIP"
         )
-    if taken and policy in (DuplicatePolicy.NONE, DuplicatePolicy.FAIL):
-        raise DuplicateDocumentError(f"IDs '{', '.join(taken)}' already exist in the document store.")
+    _raise_if_refused(refused, result, len(documents))
     return result.written
+
+
+def _raise_if_refused(refused: Sequence[Failure], result: BulkResult, total: int) -> None:
+    if not refused:
+        return
+    first = "; ".join(f"{one.id!r:.60}: {one.reason or one.type}" for one in refused[:_NAMED])
+    raise DocumentsRejectedError(
+        f"{len(refused)} of {total} documents were refused, {result.written} are written. {first}",
+        written=result.written,
+        failures=tuple(refused),
+    )
 
 
 def _body(
@@ -110,7 +129,10 @@ def _body(
             body.pop(field, None)
     prepare(body, document.id)
     if document.embedding is not None:
-        vector = np.asarray(document.embedding, dtype=np.float32)
+        try:
+            vector = np.asarray(document.embedding, dtype=np.float32)
+        except (TypeError, ValueError) as error:
+            raise IndexContractError(f"the vector of document {document.id!r} does not hold numbers alone") from error
         if info.similarity == "dot_product":
             check_vector(vector, info.dim or vector.size, name=f"document {document.id!r}")
         if info.fingerprint is not None:
@@ -136,10 +158,13 @@ def all_hits(index: str, body: Mapping[str, Any]) -> Steps[list[dict[str, Any]]]
             page = answer["hits"]["hits"]
             hits.extend(page)
             if len(page) < _PAGE:
-                return hits
+                break
             pit, after = answer["pit_id"], page[-1]["sort"]
-    finally:
+    except Exception:  # no `finally`: a conversation that was dropped (by a cancelled task) must not ask any more
         yield lambda client: client.close_point_in_time(id=pit)
+        raise
+    yield lambda client: client.close_point_in_time(id=pit)
+    return hits
 
 
 def delete_matching(index: str, query: Mapping[str, Any], *, refresh: bool) -> Steps[int]:
@@ -161,6 +186,7 @@ def update_matching(index: str, query: Mapping[str, Any], meta: Mapping[str, Any
     """Set metadata fields of what matches; through search and bulk where the server has no update-by-query or scripts.
 
     :returns: How many documents were changed.
+    :raises DocumentsRejectedError: If documents could not take the fields; the others are changed.
     """
     script = {"source": _SET_FIELDS, "params": dict(meta), "lang": "painless"}
     try:
@@ -178,8 +204,28 @@ def _apply(index: str, operations: list[Operation], *, refresh: bool) -> Steps[i
     result = yield from bulk.write(index, operations)
     if refresh:
         yield lambda client: client.indices.refresh(index=index)
+    # what somebody else deleted meanwhile is no failure
+    _raise_if_refused([one for one in result.failures if one.type != _GONE], result, len(operations))
     # an update that finds the document as it should be counts too, as it does in update-by-query
     return result.written
+
+
+def recreate(index: str) -> Steps[None]:
+    """Delete an index and make it again, empty, with its mapping and settings.
+
+    :raises IndexContractError: If the name is an alias's.
+    """
+    answer = yield lambda client: client.indices.get(index=index, flat_settings=True)
+    if index not in answer:
+        raise IndexContractError(
+            f"{index!r} is an alias of {', '.join(sorted(answer))}; name the index itself to make it anew", index=index
+        )
+    found = answer[index]
+    settings = {name: value for name, value in found["settings"].items() if not name.startswith(_GIVEN)}
+    yield lambda client: client.indices.delete(index=index)
+    yield lambda client: client.indices.create(
+        index=index, settings=settings, mappings=found["mappings"], aliases=found["aliases"]
+    )
 
 
 def _page_request(body: Mapping[str, Any], pit: str, after: list[Any] | None) -> Request:

@@ -15,15 +15,16 @@ from medte_haystack.encoder.backends import Backend, load_backend
 from medte_haystack.encoder.files import ModelFiles, locate
 from medte_haystack.encoder.models import DEFAULT_MODEL, ModelSpec
 from medte_haystack.encoder.pack import plan_batches
-from medte_haystack.encoder.tokenise import Tokeniser
+from medte_haystack.encoder.tokenise import Tokeniser, check_strings
 from medte_haystack.errors import EncoderOptionError
 
 logger = logging.getLogger(__name__)
 
 Kind = Literal["query", "passage"]
 
-_WINDOW_TEXTS = 2048  # texts sorted together; more pads less, fewer holds less memory
-_WINDOW_CHARACTERS = 4_000_000
+_WINDOW_BATCHES = 32  # batches sorted together; more pads less, fewer gives results sooner
+_CHARACTERS_A_TOKEN = 4
+_WINDOW_TEXTS = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,11 +164,11 @@ class Encoder:
         :param max_texts: Most texts of a batch, beside the token budget.
         :returns: Unit vectors in input order, float32, shape (n, dim).
         :raises TypeError: If `texts` is a single string or holds something else than strings.
+        :raises EncoderOptionError: If `kind` is unknown or `max_texts` below 1.
         """
-        if isinstance(texts, str):
-            raise TypeError("texts is a single string; give a list of strings")
+        stream = self.encode_stream(texts, kind, max_texts=max_texts)
         vectors = np.empty((len(texts), self.dim), dtype=np.float32)
-        for row, vector in enumerate(self.encode_stream(texts, kind, max_texts=max_texts)):
+        for row, vector in enumerate(stream):
             vectors[row] = vector
         return vectors
 
@@ -176,24 +177,35 @@ class Encoder:
     ) -> Iterator[NDArray[np.float32]]:
         """Encode a stream of any length in bounded memory.
 
-        Texts are read ahead in windows of up to 2,048 texts or 4 million characters, sorted by length inside.
+        Texts are read ahead in windows of about 32 batches, sorted by length inside.
 
         :param texts: The texts; read only as far as needed.
         :param kind: See :meth:`encode`.
         :param max_texts: Most texts of a batch, beside the token budget.
         :returns: One unit vector a text in input order, float32, shape (dim,).
-        :raises TypeError: If one of them is no string.
+        :raises TypeError: If `texts` is a single string or one of them is no string.
+        :raises EncoderOptionError: If `kind` is unknown or `max_texts` below 1.
         """
-        prefix = self.prefix(kind)
+        if isinstance(texts, str):
+            raise TypeError("texts is a single string; give a list of strings")
+        if max_texts is not None and max_texts < 1:
+            raise EncoderOptionError(f"a batch of {max_texts} texts cannot be; take 1 or more", max_texts=max_texts)
+        return self._stream(texts, self.prefix(kind), max_texts)
+
+    def _stream(self, texts: Iterable[str], prefix: str, max_texts: int | None) -> Iterator[NDArray[np.float32]]:
         truncated = total = 0
-        for window in _windows(texts):
-            vectors, cut = self._encode_window([prefix + text for text in window] if prefix else window, max_texts)
-            truncated, total = truncated + cut, total + len(window)
-            yield from vectors
-        if truncated:
-            logger.warning(
-                "%d of %d texts were longer than %d tokens and lost their end", truncated, total, self.max_tokens
-            )
+        characters = self.backend.token_budget * _WINDOW_BATCHES * _CHARACTERS_A_TOKEN
+        try:
+            for window in _windows(texts, characters):
+                check_strings(window, total)
+                vectors, cut = self._encode_window([prefix + text for text in window] if prefix else window, max_texts)
+                truncated, total = truncated + cut, total + len(window)
+                yield from vectors
+        finally:  # also when the reader stops early
+            if truncated:
+                logger.warning(
+                    "%d of %d texts were longer than %d tokens and lost their end", truncated, total, self.max_tokens
+                )
 
     def _encode_window(self, texts: Sequence[str], max_texts: int | None) -> tuple[NDArray[np.float32], int]:
         started = time.perf_counter()
@@ -211,13 +223,13 @@ class Encoder:
         return vectors, tokens.truncated
 
 
-def _windows(texts: Iterable[str]) -> Iterator[list[str]]:
+def _windows(texts: Iterable[str], most_characters: int) -> Iterator[list[str]]:
     window: list[str] = []
     characters = 0
     for text in texts:
         window.append(text)
         characters += len(text) if isinstance(text, str) else 0
-        if len(window) == _WINDOW_TEXTS or characters >= _WINDOW_CHARACTERS:
+        if len(window) == _WINDOW_TEXTS or characters >= most_characters:
             yield window
             window, characters = [], 0
     if window:

@@ -89,7 +89,7 @@ def locate(
     :raises ModelError: If the folder is no model folder.
     """
     row = find_row(model)
-    if row is None and (folder := Path(model).expanduser()).is_dir():
+    if row is None and model and (folder := Path(model).expanduser()).is_dir():
         spec = ModelSpec(folder.resolve().name, "", None, 0, "mean")
         return ModelFiles(describe(folder, spec), folder)
     if row is None:
@@ -119,13 +119,15 @@ def _resolved_commit(folder: Path) -> str | None:
 
 
 def _from_hub(row: ModelSpec, token: str | None, local_files_only: bool) -> Path:
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import HfApi, snapshot_download
 
     pinned = bool(re.fullmatch(r"[0-9a-f]{40}", row.revision or ""))
     tries = [True] if local_files_only else ([True, False] if pinned else [False])
     cause: Exception | None = None
     for cached_only in tries:  # a pinned commit that is cached needs no request
         try:
+            if pinned and not cached_only:  # fails at once where the hub cannot be reached; a download tries for long
+                HfApi(token=token).model_info(row.hub_id, revision=row.revision)
             folder = Path(
                 snapshot_download(
                     row.hub_id,

@@ -1,7 +1,8 @@
 """The models we know: one row each, and how to describe any other model folder.
 
 Prefixes and pooling come from the model cards. Where a model's own files (`1_Pooling/config.json`,
-`sentence_bert_config.json`) state the pooling or the maximum length, the files win over the row.
+`sentence_bert_config.json`, `tokenizer_config.json`) state the pooling or the maximum length, the files win over the
+row.
 """
 
 import json
@@ -13,6 +14,8 @@ from typing import Any, Literal
 from medte_haystack.errors import ModelError
 
 Pooling = Literal["mean", "cls"]
+
+_MODULES = frozenset({"Transformer", "Pooling", "Normalize"})  # what of sentence-transformers' chain is computed here
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +130,17 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         return {}
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelError(f"{path} is not valid JSON ({error}); fetch the model again", path=str(path)) from error
+    value = _parse(path)
     if not isinstance(value, dict):
         raise ModelError(f"{path} holds no JSON object; fetch the model again", path=str(path))
     return value
+
+
+def _parse(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{path} is not valid JSON ({error}); fetch the model again", path=str(path)) from error
 
 
 def describe(folder: Path, row: ModelSpec) -> ModelSpec:
@@ -142,35 +149,57 @@ def describe(folder: Path, row: ModelSpec) -> ModelSpec:
     :param folder: Folder with `config.json`.
     :param row: Registry row, or a provisional one for a model that has none (dim 0).
     :returns: The row with dim, pooling, max_tokens and prefixes as they will be used.
-    :raises ModelError: If `config.json` is missing, or the dimensions differ from the row's.
+    :raises ModelError: If `config.json` is missing, the dimensions differ from the row's, or the model computes more
+        than a transformer with mean or cls pooling.
     """
     config = read_json(folder / "config.json")
-    if not config.get("hidden_size"):
+    if not isinstance(config.get("hidden_size"), int):
         raise ModelError(
             f"{folder} is no model folder: config.json with hidden_size is missing. Give the folder that"
             " `SentenceTransformer.save` or `save_pretrained` wrote, or one of the registry: " + ", ".join(MODELS),
             path=str(folder),
         )
-    dim = int(config["hidden_size"])
+    _refuse_other_modules(folder)
+    dim: int = config["hidden_size"]
     if row.dim not in (0, dim):
         raise ModelError(
             f"model {row.name!r} should have {row.dim} dimensions, {folder} has {dim}", expected=row.dim, found=dim
         )
     positions = int(config.get("max_position_embeddings") or row.max_tokens)
-    stated = read_json(folder / "sentence_bert_config.json").get("max_seq_length")
     prompts = read_json(folder / "config_sentence_transformers.json").get("prompts") or {}
     return replace(
         row,
         dim=dim,
         pooling=_stated_pooling(folder) or row.pooling,
-        max_tokens=min(positions, int(stated or row.max_tokens)),
+        max_tokens=min(positions, _stated_max_tokens(folder) or row.max_tokens),
         query_prefix=row.query_prefix or prompts.get("query") or "",
         passage_prefix=row.passage_prefix or prompts.get("passage") or prompts.get("document") or "",
     )
 
 
+def _refuse_other_modules(folder: Path) -> None:
+    path = folder / "modules.json"
+    kinds = [str(one["type"]).rpartition(".")[2] for one in _parse(path)] if path.is_file() else []
+    others = [kind for kind in kinds if kind not in _MODULES]
+    if others:
+        raise ModelError(
+            f"{folder} computes {', '.join(others)} beside a transformer and its pooling (modules.json); that is not"
+            " supported, and its vectors would be wrong without it",
+            path=str(folder),
+            modules=others,
+        )
+
+
+def _stated_max_tokens(folder: Path) -> int | None:
+    """Return the longest input that the files state; sentence-transformers writes one file up to 5, the other since."""
+    found = read_json(folder / "sentence_bert_config.json").get("max_seq_length")
+    return int(found or read_json(folder / "tokenizer_config.json").get("model_max_length") or 0) or None
+
+
 def _stated_pooling(folder: Path) -> Pooling | None:
     config = read_json(folder / "1_Pooling" / "config.json")
+    if config.get("include_prompt") is False:
+        raise ModelError(f"{folder} leaves its prompt out of the pooling; that is not supported", path=str(folder))
     modes = {key.removeprefix("pooling_mode_") for key, on in config.items() if key.startswith("pooling_mode_") and on}
     if isinstance(config.get("pooling_mode"), str):  # the newer, single-valued form
         modes = {config["pooling_mode"]}

@@ -68,8 +68,8 @@ class TokenSplitter:
         """Split texts; what fits whole is one piece.
 
         :param texts: The texts.
-        :param titles: Texts that will be put before each piece when it is embedded: their tokens are kept free, but
-            never more than half of a chunk.
+        :param titles: Texts that will be put before each piece when it is embedded: their tokens are kept free, though
+            pieces never shrink below half of `chunk_tokens`.
         :returns: The pieces of each text in order; none for a blank text.
         """
         lengths = self.tokeniser.count(texts)
@@ -89,9 +89,9 @@ class TokenSplitter:
             yield [Piece(text[at : at + len(part)], at, at + len(part)) for at, part in found]
 
     def _room(self, reserve: int) -> int:
-        reserve = min(-(-reserve // _STEP) * _STEP, self.chunk_tokens // 2)
+        reserve = -(-reserve // _STEP) * _STEP
         fits = self.tokeniser.max_tokens - self.tokeniser.special_tokens
-        return min(self.chunk_tokens, fits - reserve)
+        return max(-(-self.chunk_tokens // 2), min(self.chunk_tokens, fits - reserve))
 
     def _make_splitter(self, room: int) -> TextSplitter:
         return TextSplitter.from_huggingface_tokenizer(

@@ -23,6 +23,17 @@ def replace_surrogates(text: str) -> str:
     return _SURROGATE.sub("\ufffd", text)
 
 
+def check_strings(texts: Sequence[str], first: int = 0) -> None:
+    """Check that all texts are strings; the tokenizer would take a pair for a text and its counterpart.
+
+    :param first: Position of the first of them in the caller's input, for the message.
+    :raises TypeError: If one is not.
+    """
+    for position, text in enumerate(texts, first):
+        if not isinstance(text, str):
+            raise TypeError(f"text {position} is of type {type(text).__name__}; the encoder takes strings")
+
+
 @dataclass(frozen=True, slots=True)
 class Tokens:
     """Token ids of some texts.
@@ -94,34 +105,34 @@ class Tokeniser:
         return Tokens(ids, truncated)
 
     def count(self, texts: Sequence[str]) -> list[int]:
-        """Return each text's number of tokens, neither cut nor framed by special tokens."""
+        """Return each text's number of tokens, neither cut nor framed by special tokens.
+
+        :raises TypeError: If one of the texts is no string.
+        """
         return [len(encoding.ids) for encoding in self._encode(texts, special=False)]
 
     def _encode(self, texts: Sequence[str], *, special: bool) -> list[Encoding]:
+        check_strings(texts)
         try:
-            found = self.hf_tokenizer.encode_batch_fast(texts, add_special_tokens=special)
-        except TypeError:  # a lone surrogate, or no string at all
-            for position, text in enumerate(texts):
-                if not isinstance(text, str):
-                    raise TypeError(
-                        f"text {position} is of type {type(text).__name__}; the encoder takes strings"
-                    ) from None
+            return self.hf_tokenizer.encode_batch_fast(texts, add_special_tokens=special)
+        except TypeError:  # a lone surrogate
             clean = [replace_surrogates(text) for text in texts]
-            found = self.hf_tokenizer.encode_batch_fast(clean, add_special_tokens=special)
-        return found
+            return self.hf_tokenizer.encode_batch_fast(clean, add_special_tokens=special)
 
 
 def _load(folder: Path) -> Tokenizer:
     path = folder / "tokenizer.json"
     if not path.is_file():
-        if (folder / "vocab.txt").is_file():
-            from transformers import AutoTokenizer
-
-            slow = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-            tokenizer: Tokenizer = slow.backend_tokenizer
-            return tokenizer
+        path = folder / "vocab.txt"
+    if not path.is_file():
         raise ModelError(f"{folder} holds neither tokenizer.json nor vocab.txt", path=str(folder))
     try:
-        return Tokenizer.from_file(str(path))
+        if path.suffix == ".json":
+            return Tokenizer.from_file(str(path))
+        from transformers import AutoTokenizer
+
+        made = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        tokenizer: Tokenizer = made.backend_tokenizer
+        return tokenizer
     except Exception as error:
-        raise ModelError(f"{path} is damaged ({error}); fetch the model again", path=str(path)) from error
+        raise ModelError(f"{path} cannot be loaded ({error}); fetch the model again", path=str(path)) from error

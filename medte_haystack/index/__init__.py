@@ -22,7 +22,7 @@ from medte_haystack.index.lifecycle import (
     open_index,
 )
 from medte_haystack.index.mapping import DEFAULT_QUANTISATION, QUANTISATIONS, index_options, mapping, settings
-from medte_haystack.index.queries import MAX_CANDIDATES, default_num_candidates, knn_body
+from medte_haystack.index.queries import MAX_CANDIDATES, default_num_candidates, document_knn_body, knn_body
 from medte_haystack.index.steps import Pause, Steps, run, run_async
 
 __all__ = [
@@ -48,6 +48,7 @@ __all__ = [
     "default_num_candidates",
     "describe_index",
     "detect_server",
+    "document_knn_body",
     "index_options",
     "knn_body",
     "mapping",

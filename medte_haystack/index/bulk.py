@@ -8,20 +8,22 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import orjson
+from elastic_transport import TransportError
 from elasticsearch import ApiError
-from elasticsearch import ConnectionError as UnreachableError
 
 from medte_haystack.errors import BulkWriteError, IndexContractError
 from medte_haystack.index.contract import check_id
-from medte_haystack.index.steps import Pause, Request, Steps
+from medte_haystack.index.steps import AtOnce, Pause, Request, Steps
 
 logger = logging.getLogger(__name__)
 
 Action = Literal["index", "create", "update", "delete"]
 
-MAX_COUNT = 1000
+MAX_COUNT = 500
 MAX_BYTES = 8 * 1024 * 1024
+AT_ONCE = 4  # requests under way at a time: one alone leaves most of a server idle
 _BUSY = frozenset({429, 502, 503, 504})
+_TOO_LARGE = 413
 _ANSWER = "errors,items.*._id,items.*.status,items.*.result,items.*.error.type,items.*.error.reason"
 
 
@@ -142,6 +144,21 @@ def batches(operations: Iterable[Operation], max_count: int, max_bytes: int) -> 
         yield batch
 
 
+def _waves(waiting: Iterable[list[Operation]]) -> Iterator[list[list[Operation]]]:
+    """Group requests that may go at the same time: no two of them about the same document, whose last state counts."""
+    wave: list[list[Operation]] = []
+    ids: set[str] = set()
+    for batch in waiting:
+        own = {one.id for one in batch}
+        if len(wave) == AT_ONCE or not ids.isdisjoint(own):
+            yield wave
+            wave, ids = [], set()
+        wave.append(batch)
+        ids |= own
+    if wave:
+        yield wave
+
+
 def write(
     index: str,
     operations: Iterable[Operation],
@@ -151,14 +168,15 @@ def write(
     max_bytes: int = MAX_BYTES,
     backoff: Backoff = Backoff(),
 ) -> Steps[BulkResult]:
-    """Send operations in as many bulk requests as the bounds ask for.
+    """Send operations in as many bulk requests as the bounds ask for, a few at a time.
 
     :param pipeline: Ingest pipeline of the server.
     :raises BulkWriteError: If the server stays unreachable, or refuses a request as a whole.
     """
     total = BulkResult()
-    for batch in batches(operations, max_count, max_bytes):
-        total += yield from send(index, batch, pipeline=pipeline, backoff=backoff)
+    for wave in _waves(batches(operations, max_count, max_bytes)):
+        results = yield AtOnce([send(index, batch, pipeline=pipeline, backoff=backoff) for batch in wave])
+        total = sum(results, start=total)
     return total
 
 
@@ -172,7 +190,7 @@ def send(
     """Send one bulk request, and again what was rejected for lack of room, until the rest is done or refused.
 
     A request whose answer was lost is sent again too, save one that holds a ``create``: it might have been carried out,
-    and its repetition would be refused as a duplicate.
+    and its repetition would be refused as a duplicate. A request that is too large for the server is halved.
 
     :raises BulkWriteError: If the server stays unreachable, or refuses the request as a whole.
     """
@@ -181,8 +199,10 @@ def send(
         attempt += 1
         try:
             answer = yield _request(index, left, pipeline)
-        except (ApiError, UnreachableError) as error:
-            if isinstance(error, ApiError) and error.status_code == 413 and len(left) > 1:
+        except (ApiError, TransportError) as error:
+            if isinstance(error, ApiError) and error.status_code == _TOO_LARGE:
+                if len(left) == 1:
+                    return result + BulkResult(failures=(_too_large(left[0]),))
                 half = len(left) // 2
                 for part in (left[:half], left[half:]):
                     result += yield from send(index, part, pipeline=pipeline, backoff=backoff)
@@ -228,8 +248,14 @@ def _read(answer: Mapping[str, Any], batch: Sequence[Operation]) -> tuple[BulkRe
     return BulkResult(created, updated, tuple(failures)), rejected
 
 
+def _too_large(one: Operation) -> Failure:
+    reason = f"the document has {one.size} bytes, more than the server takes (its http.max_content_length); split it"
+    return Failure(one.id, _TOO_LARGE, "too_large", reason)
+
+
 def _without_values(reason: str) -> str:
-    return re.sub(r"\.?\s*Preview of .*", "", reason, flags=re.DOTALL)
+    """Cut off what repeats a document's values: previews, and the first bytes of a term that is too long."""
+    return re.sub(r"\.?\s*(Preview of |The prefix of the first immense term is).*", "", reason, flags=re.DOTALL)
 
 
 def _raise_unless_passing(
@@ -243,8 +269,8 @@ def _raise_unless_passing(
     if passing and attempt < backoff.tries:
         return
     raise BulkWriteError(
-        f"writing to index {index!r} failed after {attempt} tries: {error}; {len(left)} documents of this request are"
-        " not acknowledged",
+        f"writing to index {index!r} failed (try {attempt}): {_without_values(str(error))}; {len(left)} documents"
+        " of this request are not acknowledged",
         index=index,
         attempts=attempt,
         unacknowledged=[one.id for one in left],

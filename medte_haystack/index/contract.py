@@ -123,8 +123,9 @@ def check_vector(vector: NDArray[np.floating[Any]], dim: int, *, name: str) -> N
     """
     if vector.shape != (dim,):
         raise IndexContractError(
-            f"the vector of {name} has {vector.size} dimensions, the index has {dim}; is it another model's?",
-            found=int(vector.size),
+            f"the vector of {name} has {' x '.join(map(str, vector.shape))} dimensions, the index has {dim}; is it"
+            " another model's?",
+            found=vector.shape[0] if vector.ndim == 1 else vector.shape,
             expected=dim,
         )
     length = float(np.linalg.norm(vector))

@@ -167,6 +167,8 @@ class Fingerprint:
         if difference is None:
             return
         name, mine, theirs = difference
+        if name == "contract":
+            verb = "use a version of this package for contract"
         raise FingerprintMismatchError(
             f"index {index!r} was made with {name} {mine!r}, not {theirs!r}; {verb} {mine!r}, or make a new index",
             index=index,

@@ -111,16 +111,21 @@ def describe_index(index: str) -> Steps[IndexInfo]:
 
     :param index: Name of an index or of an alias of one.
     :raises IndexMissingError: If it does not exist.
-    :raises IndexContractError: If the name stands for several indices.
+    :raises IndexContractError: If the name stands for several indices, or the server does not take it.
     """
     try:
         answer = yield lambda client: client.indices.get_mapping(index=index)
-    except NotFoundError as error:
+    except NotFoundError:
+        answer = {}
+    except BadRequestError as error:
+        reason = _cause(error)[1]
+        raise IndexContractError(f"{index!r} cannot be an index: {reason}", index=index, reason=reason) from error
+    if not answer:
         raise IndexMissingError(
             f"index {index!r} is not there; make it with `es-ingest run … --index {index}`, or check the name",
             index=index,
-        ) from error
-    if len(answer) != 1:
+        )
+    if len(answer) > 1:
         names = sorted(answer)
         raise IndexContractError(
             f"{index!r} stands for {len(names)} indices ({', '.join(names)}); name one", index=index

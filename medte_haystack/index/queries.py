@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medte_haystack.errors import IndexContractError
-from medte_haystack.index.contract import EMBEDDING
+from medte_haystack.index.contract import EMBEDDING, PARENT_ID
 
 MAX_CANDIDATES = 10_000  # the server's limit for k and num_candidates
 
@@ -66,3 +66,21 @@ def source_filter(*, return_embedding: bool, excludes_vectors: bool) -> dict[str
     if return_embedding:
         return {"_source": {"exclude_vectors": False}} if excludes_vectors else {}
     return {"_source": {"excludes": [EMBEDDING]}}
+
+
+def document_knn_body(
+    query_vector: Sequence[float] | NDArray[np.floating[Any]],
+    *,
+    top_k: int,
+    chunks: int,
+    num_candidates: int | None = None,
+    filters: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return the body of a dense search for documents: each shows its best chunk.
+
+    :param top_k: Documents wanted.
+    :param chunks: Chunks to look among; with many chunks a document fewer than `top_k` documents may come back.
+    :raises IndexContractError: If a number is out of range.
+    """
+    body = knn_body(query_vector, top_k=chunks, num_candidates=num_candidates, filters=filters)
+    return {**body, "size": top_k, "collapse": {"field": PARENT_ID}}

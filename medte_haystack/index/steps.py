@@ -6,8 +6,10 @@ does I/O itself, so the sync and the async caller cannot drift apart, and a test
 
 import asyncio
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar, cast
 
 
@@ -18,9 +20,16 @@ class Pause:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class AtOnce:
+    """Conversations to carry out at the same time; the answer is the list of their results, in order."""
+
+    conversations: "Sequence[Steps[Any]]"
+
+
 Request = Callable[[Any], Any]  # client -> response, or an awaitable of it with an async client
 Result = TypeVar("Result")
-Steps = Generator[Request | Pause, Any, Result]
+Steps = Generator[Request | Pause | AtOnce, Any, Result]
 
 
 def run(client: Any, steps: Steps[Result]) -> Result:
@@ -37,7 +46,11 @@ def run(client: Any, steps: Steps[Result]) -> Result:
             time.sleep(step.seconds)
             continue
         try:
-            answer = step(client)
+            if isinstance(step, AtOnce):
+                with ThreadPoolExecutor(len(step.conversations)) as pool:
+                    answer = list(pool.map(partial(run, client), step.conversations))
+            else:
+                answer = step(client)
         except Exception as failure:  # noqa: BLE001  it is raised inside the conversation
             error = failure
 
@@ -56,6 +69,12 @@ async def run_async(client: Any, steps: Steps[Result]) -> Result:
             await asyncio.sleep(step.seconds)
             continue
         try:
-            answer = await step(client)
+            if isinstance(step, AtOnce):
+                tasks = (run_async(client, one) for one in step.conversations)
+                answer = await asyncio.gather(*tasks, return_exceptions=True)  # none is left behind by another's error
+                for failure in filter(lambda one: isinstance(one, BaseException), answer):
+                    raise failure
+            else:
+                answer = await step(client)
         except Exception as failure:  # noqa: BLE001  it is raised inside the conversation
             error = failure

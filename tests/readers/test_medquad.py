@@ -32,7 +32,7 @@ def test_the_sample_is_read_whole(caplog) -> None:
     assert len(records) == len({record.id for record in records}) == 2839
     assert found == records, "the four files of the draft layout are left out, not malformed"
     assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
-        f"{sample}: left out 4 files of MedQuAD's draft layout <doc>"
+        f"{medquad_sample().name}: left out 4 files of MedQuAD's draft layout <doc>"
     ]
     first = records[0]
     assert (first.id, first.title) == ("NIDDK:0000001-1", "Acromegaly")

@@ -61,13 +61,13 @@ def _choose_device(device: str | None) -> str:
     if device is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        kind = torch.device(device).type
+        kind, number = torch.device(device).type, torch.device(device).index or 0
     except RuntimeError:
-        kind = ""
+        kind, number = "", 0
     if kind not in _BUDGET:
         raise EncoderOptionError(f"device {device!r} is unknown; there are cpu, cuda, cuda:N and mps", device=device)
-    here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}[kind]
-    if not here:
+    there_are = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}[kind]
+    if number >= there_are:
         raise EncoderOptionError(f"device {device!r} is not on this machine; leave it out or say cpu", device=device)
     return device
 
@@ -107,7 +107,8 @@ def _load_model(files: ModelFiles, dtype: torch.dtype) -> torch.nn.Module:
         )
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise ModelError(
-            f"the weights in {paths[0]} cannot be loaded ({error}); fetch the model again", path=str(paths[0])
+            f"the model in {files.folder} cannot be loaded ({error}); if it is a BERT-shaped model, fetch it again",
+            path=str(paths[0]),
         ) from error
     finally:
         transformers_logging.set_verbosity(verbosity)

@@ -1,0 +1,46 @@
+"""Any BEIR folder as a task."""
+
+from pathlib import Path
+from typing import Any
+
+from mteb.abstasks.task_metadata import TaskMetadata
+
+from medte_eval.sources.beir import read_beir
+from medte_eval.tasks.retrieval import Judged, LocalRetrieval
+
+
+class BeirRetrieval(LocalRetrieval):
+    """The test split of a BEIR data set; results carry the folder's name.
+
+    :param folder: Holds `corpus.jsonl`, `queries.jsonl` and `qrels/test.tsv`, each plain or .gz.
+    :param options: See `LocalRetrieval`.
+    """
+
+    def __init__(self, folder: Path, **options: Any) -> None:
+        self.folder = folder
+        name = folder.resolve().name
+        self.metadata = TaskMetadata(
+            name=name,
+            description=f"BEIR data set in the folder {name}, test split: title and text of the documents.",
+            dataset={"path": f"beir/{name}", "revision": "not loaded"},
+            type="Retrieval",
+            category="t2t",
+            modalities=["text"],
+            eval_splits=["test"],
+            eval_langs=["eng-Latn"],
+            main_score="ndcg_at_10",
+        )
+        super().__init__(**options)
+
+    def read(self) -> Judged:
+        """Read the folder.
+
+        :raises ReadError: If a part of it is missing or unreadable.
+        """
+        found = read_beir(self.folder)
+        return Judged(
+            corpus=[(record.id, record.title, record.text) for record in found.corpus],
+            queries=found.queries,
+            relevant=found.relevant,
+            left_out=found.left_out,
+        )

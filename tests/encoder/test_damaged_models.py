@@ -1,0 +1,136 @@
+"""Model folders that are incomplete, damaged or not to be trusted."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from medte_haystack.encoder import Encoder
+from medte_haystack.errors import ModelError
+
+
+def load(folder) -> Encoder:
+    return Encoder.load(str(folder), device="cpu")
+
+
+def test_a_folder_without_config(tiny):
+    (tiny / "config.json").unlink()
+    with pytest.raises(ModelError, match=r"no model folder: config.json with hidden_size is missing.*medte"):
+        load(tiny)
+
+
+@pytest.mark.parametrize("text", ["{", "\x00", ""])
+def test_a_config_that_is_no_json(tiny, text):
+    (tiny / "config.json").write_text(text)
+    with pytest.raises(ModelError, match=r"config\.json is not valid JSON"):
+        load(tiny)
+
+
+@pytest.mark.parametrize("text", ["[]", '"bert"'])
+def test_a_config_that_is_no_object(tiny, text):
+    (tiny / "config.json").write_text(text)
+    with pytest.raises(ModelError, match=r"config\.json holds no JSON object"):
+        load(tiny)
+
+
+def test_dimensions_that_are_no_number(tiny, edit_json):
+    edit_json(tiny / "config.json", hidden_size="many")
+    with pytest.raises(ModelError, match="hidden_size"):
+        load(tiny)
+
+
+def test_pickled_weights_are_not_loaded(tiny):
+    torch.save(load_file(tiny / "model.safetensors"), tiny / "pytorch_model.bin")
+    (tiny / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"no model\.safetensors; pickled weights .* unpickling runs code"):
+        load(tiny)
+
+
+@pytest.mark.parametrize("kept", [0, 7, 200, 100_000])
+def test_weights_that_were_cut(tiny, kept):
+    weights = tiny / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:kept])
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        load(tiny)
+
+
+def test_weights_that_lack_tensors(tiny):
+    tensors = load_file(tiny / "model.safetensors")
+    lost = [name for name in tensors if "layer.1.attention" in name]
+    save_file(
+        {name: tensor for name, tensor in tensors.items() if name not in lost},
+        tiny / "model.safetensors",
+        metadata={"format": "pt"},
+    )
+    with pytest.raises(ModelError, match=f"lack {len(lost)} tensors") as caught:
+        load(tiny)
+    assert sorted(caught.value.missing) == sorted(lost)
+
+
+def test_weights_of_another_shape(tiny, edit_json):
+    edit_json(tiny / "config.json", intermediate_size=128)
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        load(tiny)
+
+
+def test_an_unknown_architecture(tiny, edit_json):
+    edit_json(tiny / "config.json", model_type="never-heard-of")
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        load(tiny)
+
+
+@pytest.mark.parametrize("model_type", ["bert", "evil"])
+@pytest.mark.parametrize("with_tokenizer", [True, False])
+def test_code_of_a_model_is_never_run(tiny, edit_json, model_type, with_tokenizer):
+    witness = tiny / "it-ran"
+    (tiny / "evil.py").write_text(f"open({str(witness)!r}, 'w').close()\nclass C: pass\nM = T = C\n")
+    auto = {"AutoConfig": "evil.C", "AutoModel": "evil.M"}
+    edit_json(tiny / "config.json", model_type=model_type, auto_map=auto)
+    edit_json(tiny / "tokenizer_config.json", tokenizer_class="T", auto_map={"AutoTokenizer": ["evil.T", None]})
+    if not with_tokenizer:
+        vocabulary = json.loads((tiny / "tokenizer.json").read_text())["model"]["vocab"]
+        (tiny / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
+        (tiny / "tokenizer.json").unlink()
+    if model_type == "bert" and with_tokenizer:
+        assert load(tiny).encode(["fever"]).shape == (1, 32)  # a plain BERT in spite of what else it says
+    else:
+        with pytest.raises(ModelError, match="cannot be loaded"):
+            load(tiny)
+    assert not witness.exists()
+
+
+class TestTokenizer:
+    def test_is_missing(self, tiny):
+        (tiny / "tokenizer.json").unlink()
+        with pytest.raises(ModelError, match=r"neither tokenizer\.json nor vocab\.txt"):
+            load(tiny)
+
+    @pytest.mark.parametrize("text", ["", "{}", '{"version": ', "[1]"])
+    def test_is_damaged(self, tiny, text):
+        (tiny / "tokenizer.json").write_text(text)
+        with pytest.raises(ModelError, match=r"tokenizer\.json cannot be loaded"):
+            load(tiny)
+
+    def test_has_a_damaged_vocabulary(self, tiny):
+        (tiny / "tokenizer.json").unlink()
+        (tiny / "vocab.txt").write_bytes(b"\xff\xfe\x00")
+        with pytest.raises(ModelError, match=r"vocab\.txt cannot be loaded"):
+            load(tiny)
+
+    def test_knows_more_tokens_than_the_model(self, tiny, edit_json):
+        edit_json(tiny / "config.json", vocab_size=30521)
+        with pytest.raises(ModelError, match="token ids up to 30521, the model knows 30521"):
+            load(tiny)
+
+    def test_frames_no_text(self, tiny, edit_json):
+        edit_json(tiny / "tokenizer.json", post_processor=None)
+        with pytest.raises(ModelError, match="0 special tokens; BERT-shaped models have two"):
+            load(tiny)
+
+    def test_a_vocabulary_alone_is_enough(self, tiny, minilm_folder, texts):
+        with_json = load(tiny).tokeniser(texts)
+        (tiny / "tokenizer.json").unlink()
+        shutil.copy(minilm_folder / "vocab.txt", tiny)
+        assert load(tiny).tokeniser(texts) == with_json

@@ -1,0 +1,95 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from es_ingest.cluster import Connection
+from medte_eval.cli import app
+
+NO_NETWORK = {
+    "HTTP_PROXY": "http://localhost:1",
+    "HTTPS_PROXY": "http://localhost:1",
+    "NO_PROXY": "localhost,127.0.0.1",
+}
+
+
+def test_run_prints_one_json_object_and_writes_files(
+    connection: Connection, medquad: Path, beir: Path, tmp_path: Path
+) -> None:
+    """In a process of its own, with an empty cache and no way to the hub; dense and exact share one index."""
+    command = [sys.executable, "-m", "medte_eval.cli", "run"]
+    command += ["--tasks", f"MedQuADRetrieval,beir:{beir}", "--system", "dense,exact"]
+    command += ["--data", str(medquad), "--model", "minilm", "--quantisation", "flat", "--queries", "5", "--quiet"]
+    command += ["--es", connection.url, "--out", str(tmp_path / "out"), "--json"]
+    environment = {**os.environ, **NO_NETWORK, "HF_HOME": str(tmp_path / "hf"), "MTEB_CACHE": str(tmp_path / "mteb")}
+
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    dense, exact, *beir_results = json.loads(done.stdout)["results"]
+    assert (dense["system"]["name"], exact["system"]["name"]) == ("dense", "exact")
+    assert dense["scores"] == pytest.approx(exact["scores"], abs=1e-6)
+    assert dense["counts"] == {"queries": 5, "documents": 31, "chunks": 31, "truncated": 0, "left_out": 0}
+    assert dense["system"]["server_version"] == connection.version
+    assert len(list((tmp_path / "out").glob("MedQuADRetrieval.LLMFree__*.run.json"))) == 2
+    assert [(one["task"]["name"], one["counts"]["queries"]) for one in beir_results] == [("tiny", 5), ("tiny", 5)]
+    assert str(tmp_path) not in done.stdout
+    assert not list((tmp_path / "hf").rglob("*.safetensors"))
+
+
+def test_help_needs_neither_mteb_nor_torch() -> None:
+    script = "import sys, medte_eval.cli, medte_eval.tasks, medte_eval.systems\n"
+    script += "sys.exit(bool({'mteb', 'torch', 'datasets', 'elasticsearch'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_tasks_lists_them() -> None:
+    plain, as_json = CliRunner().invoke(app, ["tasks"]), CliRunner().invoke(app, ["tasks", "--json"])
+
+    assert "beir:FOLDER" in plain.stdout
+    assert [row["name"] for row in json.loads(as_json.stdout)["tasks"]] == ["MedQuADRetrieval", "beir:FOLDER"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["--tasks", "Nothing"], 2, "unknown task 'Nothing'; the tasks are"),
+        (["--tasks", "MedQuADRetrieval", "--system", "magic"], 2, "the systems are encoder, dense, exact"),
+        (["--tasks", "MedQuADRetrieval", "--index", "i"], 2, "does not take --index"),
+        (["--tasks", "MedQuADRetrieval", "--top-k", "5"], 2, "'--top-k'"),
+        (["--tasks", "beir:/no/such/folder"], 7, "/no/such/folder: is no folder"),
+        (["--tasks", "MedQuADRetrieval", "--data", "/no/such/folder"], 7, "/no/such/folder"),
+        (["--tasks", "MedQuADRetrieval", "--model", "./no-such-model"], 4, "no-such-model"),
+        (["--tasks", "MedQuADRetrieval", "--system", "dense", "--es", "http://localhost:1"], 5, "localhost:1"),
+    ],
+)
+def test_what_a_user_can_mend_is_one_message(arguments: list[str], status: int, message: str) -> None:
+    done = CliRunner().invoke(app, ["run", *arguments], env={"COLUMNS": "300", "NO_COLOR": "1"})
+
+    assert done.exit_code == status
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_missing_index_is_one_message(connection: Connection) -> None:
+    arguments = ["run", "--tasks", "MedQuADRetrieval", "--system", "exact", "--index", "no-such-index"]
+    done = CliRunner().invoke(app, [*arguments, "--es", connection.url, "--model", "minilm"])
+
+    assert done.exit_code == 6
+    assert "no-such-index" in done.stderr
+
+
+def test_an_interruption_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("medte_eval.tasks.find_tasks", interrupt)
+    done = CliRunner().invoke(app, ["run", "--tasks", "MedQuADRetrieval"])
+
+    assert done.exit_code == 130
+    assert done.stderr.startswith("interrupted; the index made for the evaluation is removed")
