@@ -78,17 +78,23 @@ def run(
         from es_ingest.cluster import open_cluster
         from es_ingest.ingest import Ingester
         from es_ingest.progress import shown
-        from es_ingest.readers import FieldMapping, detect, read
+        from es_ingest.readers import FORMATS, FieldMapping, can_be_read_twice, detect, read
         from es_ingest.report import print_summary
         from medte_haystack.encoder import DEFAULT_MODEL, Encoder
+        from medte_haystack.index import QUANTISATIONS
 
+        if format is not None and format not in FORMATS:
+            raise typer.BadParameter(f"format {format!r} is unknown; the formats are {', '.join(FORMATS)}")
+        if quantisation is not None and quantisation not in QUANTISATIONS:
+            raise typer.BadParameter(f"quantisation {quantisation!r} is unknown; there are {', '.join(QUANTISATIONS)}")
         format = format or detect(sources)  # noqa: A001
-        named = id_field or title_field or text_field or meta_field
-        fields = (
-            FieldMapping(id_field, title_field, tuple(text_field or ()), tuple(meta_field) if meta_field else None)
-            if named
-            else None
-        )
+        fields = None
+        if any(option is not None for option in (id_field, title_field, text_field, meta_field)):
+            try:
+                meta = None if meta_field is None else tuple(meta_field)
+                fields = FieldMapping(id_field, title_field, tuple(text_field or ()), meta)
+            except ValueError as error:
+                raise typer.BadParameter(str(error)) from None
         records = read(sources, format, fields)
         encoder = Encoder.load(model or DEFAULT_MODEL, device=device, precision=precision, max_tokens=max_tokens)
         with open_cluster(es) as connection, connection.client() as client:
@@ -103,7 +109,7 @@ def run(
                 shards=shards,
                 replicas=replicas,
             )
-            count = None if "-" in sources else lambda: read(sources, format, fields)
+            count = (lambda: read(sources, format, fields)) if can_be_read_twice(sources) else None
             with shown(console, count, quiet=quiet) as progress:
                 summary = ingester.run(records, progress)
         print_summary(summary, as_json=as_json)
@@ -128,6 +134,8 @@ def search(
 ) -> None:
     """Find the documents nearest to a text, each with its best passage."""
     notes_to_stderr(quiet)
+    if not text.strip():
+        raise typer.BadParameter("the query is empty; give some text to search for")
     with reported():
         from es_ingest.cluster import open_cluster
         from es_ingest.report import print_hits

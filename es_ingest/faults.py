@@ -10,10 +10,11 @@ import typer
 
 
 class Exit(IntEnum):
-    """What a command's exit status says; 2 (wrong usage) is typer's."""
+    """What a command's exit status says."""
 
     OK = 0
     BUG = 1
+    USAGE = 2
     SOME_DEAD = 3
     MODEL = 4
     CLUSTER = 5
@@ -52,14 +53,18 @@ def _status(error: Exception) -> Exit | None:
     from elastic_transport import TransportError
     from elasticsearch import ApiError
 
-    from es_ingest.cluster import ClusterError
+    from es_ingest.cluster import ClusterError, OptionError
     from es_ingest.records import ReadError
     from medte_haystack import errors
 
     match error:
+        case OptionError():
+            return Exit.USAGE
         case ClusterError() | TransportError() | ApiError() | errors.BulkWriteError():
             return Exit.CLUSTER
-        case errors.ModelNotAvailableError() | errors.ModelError() | errors.EncoderOptionError():
+        case errors.EncoderOptionError():
+            return Exit.USAGE
+        case errors.ModelNotAvailableError() | errors.ModelError():
             return Exit.MODEL
         case errors.MedTEError():
             return Exit.INDEX

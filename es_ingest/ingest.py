@@ -4,29 +4,26 @@ import logging
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any, Protocol
 
+import numpy as np
 from elasticsearch import Elasticsearch
+from numpy.typing import NDArray
 
 from es_ingest.records import Malformed, Record
+from es_ingest.writer import PlacedChunk, Writer, report
 from medte_haystack.encoder import Encoder, TokenSplitter
 from medte_haystack.errors import IndexContractError
 from medte_haystack.index import (
-    BulkResult,
     Chunk,
-    Failure,
     Fingerprint,
     IndexInfo,
     IndexSpec,
-    Operation,
     Server,
-    bulk,
     detect_server,
     open_index,
-    operation,
     run,
     source,
     vector_json,
@@ -35,9 +32,6 @@ from medte_haystack.index import (
 logger = logging.getLogger(__name__)
 
 _SPLIT_TOGETHER = 256  # records whose tokens are counted in one call
-_WRITERS = 2
-_IN_FLIGHT = 4  # bulk requests that may wait for the server before encoding waits too
-_REPORTED = 20  # failures that are logged one by one; the rest is counted
 
 
 class Progress(Protocol):
@@ -60,6 +54,7 @@ class Summary:
     :param malformed: Source rows that are no records.
     :param refused: Chunks that the server, or the contract, refused.
     :param retried: How many times a rejected chunk was sent again.
+    :param removed: Chunks that a record had before and has no more.
     :param tokens: Tokens encoded.
     :param truncated: Chunks that lost their end because they did not fit the model.
     :param seconds: Time of the whole run.
@@ -77,12 +72,20 @@ class Summary:
     malformed: int = 0
     refused: int = 0
     retried: int = 0
+    removed: int = 0
     tokens: int = 0
     truncated: int = 0
     seconds: float = 0.0
     encode_seconds: float = 0.0
     quantisation: str = ""
     fingerprint: dict[str, Any] = field(default_factory=dict)
+
+    def take(self, writer: Writer) -> None:
+        """Take over what a writer did."""
+        done = writer.result
+        self.created, self.updated, self.written = done.created, done.updated, done.written
+        self.retried, self.removed, self.refused = done.retried, writer.removed, len(done.failures)
+        self.failed = self.malformed + self.refused
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as the one JSON object that `--json` prints."""
@@ -146,7 +149,8 @@ class Ingester:
         """Write all records.
 
         Malformed rows and refused chunks are logged with their position and counted; everything else goes on. Writing
-        the same records again changes nothing, since ids derive from the records'.
+        the same records again changes nothing, since ids derive from the records'. A record that has become shorter
+        loses the chunks that it no longer has.
 
         :param items: Records, and rows that are none.
         :param progress: Is told the totals.
@@ -156,16 +160,21 @@ class Ingester:
         summary = Summary(self.index, quantisation=self.info.quantisation)
         recorded = self.info.fingerprint or self.fingerprint
         summary.fingerprint = recorded.to_dict()
-        for result in self._written(self._operations(self._chunks(items, summary), summary, progress)):
-            self._account(result, summary)
-        self.client.indices.refresh(index=self.index)
+        was_empty = self.client.count(index=self.index)["count"] == 0
+        with Writer(self.client, self.index) as writer:
+            for placed, vector in self._encoded(self._chunks(items, summary), summary, progress):
+                sent = vector_json(vector, base64_vectors=self.server.base64_vectors)
+                writer.put(placed, source(placed.chunk, sent))
+            writer.finish()
+            summary.take(writer)
+        if was_empty and summary.updated:
+            logger.warning("%d chunks replaced others of the same run: ids repeat in the sources", summary.updated)
         encoded = self.encoder.stats - before
         summary.tokens, summary.truncated, summary.encode_seconds = encoded.tokens, encoded.truncated, encoded.seconds
-        summary.failed = summary.malformed + summary.refused
         summary.seconds = time.perf_counter() - started
         return summary
 
-    def _chunks(self, items: Iterable[Record | Malformed], summary: Summary) -> Iterator[Chunk]:
+    def _chunks(self, items: Iterable[Record | Malformed], summary: Summary) -> Iterator[PlacedChunk]:
         for group in _groups(items, _SPLIT_TOGETHER):
             records = []
             for item in group:
@@ -174,76 +183,32 @@ class Ingester:
                     records.append(item)
                     continue
                 summary.malformed += 1
-                _report(summary.malformed, "%s: not a record: %s", item.position, item.reason)
+                report(summary.malformed, "%s: not a record: %s", item.position, item.reason)
             texts, titles = [one.text for one in records], [one.title for one in records]
             for record, pieces in zip(records, self.splitter.split_many(texts, titles=titles), strict=True):
                 for number, piece in enumerate(pieces):
                     summary.chunks += 1
-                    yield Chunk(record.id, piece.text, number, piece.start, piece.end, record.title, record.meta)
+                    chunk = Chunk(record.id, piece.text, number, piece.start, piece.end, record.title, record.meta)
+                    yield PlacedChunk(chunk, len(pieces), record.position)
 
-    def _operations(
-        self, chunks: Iterable[Chunk], summary: Summary, progress: Progress | None
-    ) -> Iterator[Operation | Failure]:
-        waiting: deque[Chunk] = deque()  # read ahead by the encoder; at most one of its windows
+    def _encoded(
+        self, chunks: Iterable[PlacedChunk], summary: Summary, progress: Progress | None
+    ) -> Iterator[tuple[PlacedChunk, NDArray[np.float32]]]:
+        waiting: deque[PlacedChunk] = deque()  # read ahead by the encoder; at most one of its windows
 
         def texts() -> Iterator[str]:
-            for chunk in chunks:
-                waiting.append(chunk)
-                yield chunk.embedded_text
+            for placed in chunks:
+                waiting.append(placed)
+                yield placed.chunk.embedded_text
 
         before, records = self.encoder.stats, 0
         for done, vector in enumerate(self.encoder.encode_stream(texts()), start=1):
-            chunk = waiting.popleft()
-            records += chunk.index == 0
-            sent = vector_json(vector, base64_vectors=self.server.base64_vectors)
-            try:
-                yield operation("index", chunk.id, source(chunk, sent))
-            except IndexContractError as error:
-                yield Failure(chunk.id, 400, type(error).__name__, str(error))
+            placed = waiting.popleft()
+            records += placed.chunk.index == 0
+            yield placed, vector
             if progress is not None:
                 tokens = (self.encoder.stats - before).tokens
                 progress.update(records=records + summary.malformed, chunks=done, tokens=tokens)
-
-    def _written(self, operations: Iterable[Operation | Failure]) -> Iterator[BulkResult]:
-        """Send bulk requests from a few threads while the caller's thread goes on encoding."""
-        unsent: list[Failure] = []
-
-        def sendable() -> Iterator[Operation]:
-            for one in operations:
-                if isinstance(one, Operation):
-                    yield one
-                else:
-                    unsent.append(one)
-
-        with ThreadPoolExecutor(_WRITERS, thread_name_prefix="bulk") as pool:
-            flying: deque[Future[BulkResult]] = deque()
-            try:
-                for batch in bulk.batches(sendable(), bulk.MAX_COUNT, bulk.MAX_BYTES):
-                    if len(flying) == _IN_FLIGHT:
-                        yield flying.popleft().result()
-                    flying.append(pool.submit(run, self.client, bulk.send(self.index, batch)))
-                while flying:
-                    yield flying.popleft().result()
-            finally:
-                for future in flying:
-                    future.cancel()
-        yield BulkResult(failures=tuple(unsent))
-
-    def _account(self, result: BulkResult, summary: Summary) -> None:
-        summary.created += result.created
-        summary.updated += result.updated
-        summary.written += result.written
-        summary.retried += result.retried
-        for failure in result.failures:
-            summary.refused += 1
-            _report(summary.refused, "%s: refused: %s", failure.id, failure.reason or failure.type)
-
-
-def _report(number: int, message: str, *values: str) -> None:
-    if number <= _REPORTED:
-        logger.warning(message, *values)
-    elif number == _REPORTED + 1:
-        logger.warning("more of the same kind are counted, not named")
 
 
 def _groups(items: Iterable[Record | Malformed], size: int) -> Iterator[list[Record | Malformed]]:

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 logger = logging.getLogger(__name__)
 
+COUNTING_THREAD = "count"  # what it logs is logged by the run itself too
 _TOLD_FROM = 20  # records done before the time left is more than a guess
 _LINE_EVERY = 15.0  # seconds, where there is no terminal
 
@@ -38,7 +39,7 @@ class _Counted:
 
     def rates(self, records: int, tokens: int) -> str:
         seconds = max(time.monotonic() - self.started, 1e-9)
-        return f"{records / seconds:,.0f} records/s, {tokens / seconds:,.0f} tokens/s"
+        return f"{records / seconds:,.0f} documents/s, {tokens / seconds:,.0f} tokens/s"
 
     def seconds_left(self, records: int) -> float | None:
         if self.total is None or records < _TOLD_FROM:
@@ -129,7 +130,7 @@ def _counting(target: _Counted, count: Callable[[], Iterable[Any]] | None) -> It
             return
         target.total = found
 
-    threading.Thread(target=work, name="count", daemon=True).start()
+    threading.Thread(target=work, name=COUNTING_THREAD, daemon=True).start()
     try:
         yield
     finally:

@@ -9,7 +9,6 @@ from elasticsearch import Elasticsearch
 from numpy.typing import NDArray
 
 from medte_haystack.encoder import Encoder
-from medte_haystack.encoder.models import find_row
 from medte_haystack.errors import IndexContractError
 from medte_haystack.index import (
     MAX_CANDIDATES,
@@ -21,6 +20,7 @@ from medte_haystack.index import (
     run,
 )
 from medte_haystack.index.contract import CHUNK_END, CHUNK_INDEX, CHUNK_START, CONTENT, ID, PARENT_ID, TITLE
+from medte_haystack.model_identity import fingerprint_of_model
 
 _CHUNKS_A_DOCUMENT = 4  # looked among at first; more where documents have more
 
@@ -56,10 +56,10 @@ class Hit:
         meta = dict(hit["_source"])
         return cls(
             chunk_id=meta.pop(ID, hit["_id"]),
-            document_id=meta.pop(PARENT_ID),
+            document_id=meta.pop(PARENT_ID, hit["_id"]),  # a stock store's document in the same index has none
             score=cosine_from_score(hit["_score"]),
-            title=meta.pop(TITLE, ""),
-            content=meta.pop(CONTENT, ""),
+            title=meta.pop(TITLE, "") or "",
+            content=meta.pop(CONTENT, "") or "",
             chunk_index=meta.pop(CHUNK_INDEX, 0),
             start=meta.pop(CHUNK_START, 0),
             end=meta.pop(CHUNK_END, 0),
@@ -145,8 +145,8 @@ def model_for(client: Elasticsearch, index: str, wanted: str | None) -> str:
     fingerprint = readable_index(client, index).fingerprint
     assert fingerprint is not None  # noqa: S101  of a readable index
     if wanted is not None:
-        if row := find_row(wanted):
-            fingerprint.check_reader(Fingerprint.of_spec(row), index=index)
+        if queries := fingerprint_of_model(wanted):
+            fingerprint.check_reader(queries, index=index)
         return wanted
     if "/" not in fingerprint.model:
         raise IndexContractError(

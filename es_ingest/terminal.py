@@ -26,6 +26,9 @@ def notes_to_stderr(quiet: bool) -> "Console":
     if console.is_terminal:  # a bar may be shown below the notes
         handler = RichHandler(console=console, show_time=False, show_level=False, show_path=False)
     handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.addFilter(
+        lambda record: record.threadName != "count"
+    )  # it reads what the run reads, and would say it twice
     for name in ("es_ingest", "medte_haystack", "medte_eval"):
         logger = logging.getLogger(name)
         logger.setLevel(logging.WARNING if quiet else logging.INFO)

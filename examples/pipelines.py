@@ -57,7 +57,9 @@ def query_pipeline(store: MedTEDocumentStore) -> Pipeline:
 def main() -> None:
     """Index a hundred answers and ask a question."""
     with open_cluster() as connection:
-        store = MedTEDocumentStore(hosts=connection.url, index="pipelines-example", model=MODEL, quantisation="int8")
+        store = MedTEDocumentStore(
+            **connection.client_options(), index="pipelines-example", model=MODEL, quantisation="int8"
+        )
         written = indexing_pipeline(store).run({"splitter": {"documents": sample(100)}})["writer"]["documents_written"]
         print(f"{written} passages written")
         question = "my hands and feet keep growing"

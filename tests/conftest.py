@@ -12,8 +12,9 @@ from es_ingest.cluster import Connection, open_cluster
 
 @pytest.fixture(scope="session")
 def connection() -> Iterator[Connection]:
-    """A real server, empty at the start. MEDTE_TEST_ES names another one than `auto` finds."""
-    with open_cluster(os.environ.get("MEDTE_TEST_ES", "auto"), ephemeral=True, heap="1g") as found:
+    """A real server, empty at the start: what `auto` finds, or MEDTE_TEST_ES in the version MEDTE_TEST_ES_VERSION."""
+    version = os.environ.get("MEDTE_TEST_ES_VERSION")
+    with open_cluster(os.environ.get("MEDTE_TEST_ES", "auto"), ephemeral=True, heap="1g", version=version) as found:
         yield found
 
 

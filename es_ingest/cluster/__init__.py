@@ -57,7 +57,7 @@ def open_cluster(
     *,
     data: Path | None = None,
     ephemeral: bool = False,
-    heap: str = "1g",
+    heap: str | None = None,
     version: str | None = None,
     port: int | None = None,
     api_key: str | None = None,
@@ -72,7 +72,7 @@ def open_cluster(
     :param es: ``auto``, ``docker``, ``local`` or a URL; see `choose_server`. A URL may hold user:password@.
     :param data: data folder of a local server, or name of a container's volume; None for the default one.
     :param ephemeral: start an empty server and keep nothing of it. A URL is used as it is.
-    :param heap: heap of a server started here, such as 1g.
+    :param heap: heap of a server started here, such as 2g; else ``ES_INGEST_HEAP``, else 1g.
     :param version: Elasticsearch version of a server started here; None for the best one.
     :param port: HTTP port of a server started here; None or 0 for a free one.
     :param api_key: for a URL; else ``ES_API_KEY``.
@@ -81,6 +81,7 @@ def open_cluster(
     :param password: for a URL; else ``ES_PASSWORD``.
     :raises ClusterError: one of its subclasses says what is wrong.
     """
+    heap = heap or os.environ.get("ES_INGEST_HEAP") or "1g"
     choice = choose_server(es, os.environ, data=data, ephemeral=ephemeral)
     if choice.kind == "url":
         unchecked = connection_from_url(

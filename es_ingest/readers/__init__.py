@@ -17,6 +17,7 @@ __all__ = [
     "FORMATS",
     "FieldMapping",
     "Reader",
+    "can_be_read_twice",
     "detect",
     "formats",
     "read",
@@ -64,6 +65,11 @@ def read(sources: Sequence[str], format: str, fields: FieldMapping | None = None
 def _chain(reader: Reader, paths: list[str], fields: FieldMapping | None) -> Iterator[Record | Malformed]:
     for path in paths:
         yield from reader.read(path, fields)
+
+
+def can_be_read_twice(sources: Sequence[str]) -> bool:
+    """Tell whether reading the sources a second time takes nothing from the first: not so for pipes and stdin."""
+    return all(path != STDIN and (Path(path).is_file() or Path(path).is_dir()) for path in expand(sources))
 
 
 def detect(sources: Sequence[str]) -> str:

@@ -1,5 +1,6 @@
 """The command `medte-eval`. What a subcommand needs is imported when it runs: help must not wait for mteb."""
 
+import importlib.util
 import json
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, closing
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from es_ingest.cli import Device, Es, Json, Model, Precision, Quiet
-from es_ingest.faults import reported
+from es_ingest.faults import Exit, reported
 from es_ingest.terminal import notes_to_stderr, run_command
 
 if TYPE_CHECKING:
@@ -165,6 +166,9 @@ def _make_folder(path: Path) -> None:
 
 def main() -> None:
     """Run the command."""
+    if importlib.util.find_spec("mteb") is None:
+        typer.echo("error: medte-eval needs mteb; install it with: pip install 'medte[eval]'", err=True)
+        raise SystemExit(Exit.USAGE)
     run_command(app)
 
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from typing import Any, Literal, Self
+from urllib.parse import urlsplit, urlunsplit
 
 from elasticsearch import AsyncElasticsearch, Elasticsearch
 from haystack import Document, default_from_dict
@@ -10,7 +11,6 @@ from haystack.document_stores.types import DuplicatePolicy
 from haystack.utils import Secret
 
 from medte_haystack.components.filters import filter_query
-from medte_haystack.components.model_identity import fingerprint_of_model
 from medte_haystack.components.scriptless_store import ScriptlessDocumentStore
 from medte_haystack.components.stored_documents import all_hits, check_documents, write_documents
 from medte_haystack.errors import IndexContractError
@@ -28,6 +28,7 @@ from medte_haystack.index import (
     run_async,
 )
 from medte_haystack.index.queries import source_filter
+from medte_haystack.model_identity import fingerprint_of_model
 
 Refresh = Literal["wait_for", True, False]
 
@@ -137,9 +138,13 @@ class MedTEDocumentStore(ScriptlessDocumentStore):
         return AsyncElasticsearch(self._address(), api_key=self._handle_auth(), headers=self._headers, **self._kwargs)
 
     def _address(self) -> Any:
-        if self._hosts is None and "cloud_id" not in self._kwargs:
-            return os.environ.get("ES_URL")
-        return self._hosts
+        if self._hosts is not None or "cloud_id" in self._kwargs:
+            return self._hosts
+        url = os.environ.get("ES_URL")
+        if url and urlsplit(url).port is None:  # the client asks for a port
+            parts = urlsplit(url)
+            url = urlunsplit(parts._replace(netloc=f"{parts.netloc}:{443 if parts.scheme == 'https' else 9200}"))
+        return url
 
     def _ensure_initialized(self) -> None:
         client = self.connect()
@@ -242,7 +247,7 @@ class MedTEDocumentStore(ScriptlessDocumentStore):
     def _all(self, query: dict[str, Any] | None) -> Steps[list[Document]]:
         assert self._opened is not None  # noqa: S101  a conversation begins when the index is open
         server, _ = self._opened
-        asked = source_filter(return_embedding=True, excludes_vectors=server.excludes_vectors)
+        asked = source_filter(return_embedding=True, excludes_vectors=server.gives_vectors_on_request)
         if self._ingest_pipeline and self._sparse_vector_field:
             asked["fields"] = [self._sparse_vector_field]
         hits = yield from all_hits(self._index, {"query": query or {"match_all": {}}, **asked})
@@ -273,6 +278,15 @@ class MedTEDocumentStore(ScriptlessDocumentStore):
     ) -> Steps[list[Document]]:
         if not vector:
             raise ValueError("query_embedding must be a non-empty list of floats")
-        body = knn_body(vector, top_k=top_k, num_candidates=num_candidates, filters=filter_query(filters))
+        assert self._opened is not None  # noqa: S101  a conversation begins when the index is open
+        server, info = self._opened
+        body = knn_body(
+            vector,
+            top_k=top_k,
+            num_candidates=num_candidates,
+            filters=filter_query(filters),
+            return_embedding=info.fingerprint is None,  # as the stock store does; the contract's readers ask for them
+            excludes_vectors=server.gives_vectors_on_request,
+        )
         answer = yield lambda client: client.search(index=self._index, body=body)
         return [self._deserialize_document(hit) for hit in answer["hits"]["hits"]]

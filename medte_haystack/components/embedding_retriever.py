@@ -10,7 +10,6 @@ from haystack_integrations.document_stores.elasticsearch import ElasticsearchDoc
 
 from medte_haystack.components.document_store import MedTEDocumentStore
 from medte_haystack.components.filters import filter_query
-from medte_haystack.components.model_identity import fingerprint_of_model
 from medte_haystack.errors import IndexContractError
 from medte_haystack.index import (
     IndexInfo,
@@ -23,6 +22,7 @@ from medte_haystack.index import (
     run,
     run_async,
 )
+from medte_haystack.model_identity import fingerprint_of_model
 
 logger = logging.getLogger(__name__)
 
@@ -180,7 +180,7 @@ class MedTEEmbeddingRetriever:
             num_candidates=self.num_candidates if num_candidates is None else num_candidates,
             filters=filter_query(apply_filter_policy(self.filter_policy, self.filters, filters)),
             return_embedding=self.return_embedding,
-            excludes_vectors=server.excludes_vectors,
+            excludes_vectors=server.gives_vectors_on_request,
         )
         answer = yield lambda client: client.search(index=self.document_store._index, body=body)
         hits = answer["hits"]["hits"]
@@ -202,6 +202,12 @@ class MedTEEmbeddingRetriever:
                 "Index {index} does not say which model made it; whether that is {model} cannot be checked",
                 index=info.name,
                 model=queries.model,
+            )
+        elif info.fingerprint is not None:
+            logger.warning(
+                "Index {index} was made with {model}; give the retriever model=… to have queries of others refused",
+                index=info.name,
+                model=info.fingerprint.model,
             )
         return server, info
 

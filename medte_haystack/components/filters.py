@@ -3,6 +3,7 @@
 from itertools import pairwise
 from typing import Any
 
+from haystack.errors import FilterError
 from haystack_integrations.document_stores.elasticsearch.filters import _normalize_filters
 
 
@@ -42,7 +43,10 @@ def _exactly(field: str, values: list[Any]) -> dict[str, Any]:
     """Return a query for fields that hold all of the values and no other: none lies between or beside them."""
     if not values:
         return {"bool": {"must_not": {"exists": {"field": field}}}}
-    ordered = sorted(set(values))
+    try:
+        ordered = sorted(set(values))
+    except TypeError:
+        raise FilterError(f"the values to compare {field!r} with must be of one type, text or numbers") from None
     gaps: list[dict[str, Any]] = [{"lt": ordered[0]}]
     gaps += [{"gt": low, "lt": high} for low, high in pairwise(ordered)]
     gaps.append({"gt": ordered[-1]})

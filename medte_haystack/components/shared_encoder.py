@@ -15,7 +15,7 @@ from medte_haystack.errors import EncoderOptionError
 class EncoderOptions:
     """What decides which encoder is loaded; equal options share one.
 
-    :param token: Resolved hub token; kept out of the representation.
+    :param token: Hub token; resolved when the model is loaded.
     """
 
     model: str

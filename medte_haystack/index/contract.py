@@ -98,9 +98,12 @@ def source(chunk: Chunk, vector: str | list[float] | NDArray[np.float32]) -> dic
 
     :param vector: As :func:`vector_json` gives it.
     """
-    body: dict[str, Any] = {
-        (f"{name}_" if name in RESERVED else name): value for name, value in chunk.meta.items() if value is not None
-    }
+    body = {name: value for name, value in chunk.meta.items() if value is not None and name not in RESERVED}
+    for name in sorted(RESERVED & {name for name, value in chunk.meta.items() if value is not None}):
+        free = f"{name}_"
+        while free in body:
+            free += "_"
+        body[free] = chunk.meta[name]
     if chunk.title:
         body[TITLE] = chunk.title
     body |= {

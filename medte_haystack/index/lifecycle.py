@@ -33,6 +33,11 @@ class Server:
         return self.version is not None and self.version >= (9, 3)
 
     @property
+    def gives_vectors_on_request(self) -> bool:
+        """Whether ``"_source": {"exclude_vectors": false}`` is understood (8.19 on)."""
+        return self.version is None or self.version >= (8, 19)
+
+    @property
     def excludes_vectors(self) -> bool:
         """Whether new indices leave vectors out of `_source` unless asked (9.2 on)."""
         return self.version is not None and self.version >= (9, 2)
@@ -113,6 +118,8 @@ def describe_index(index: str) -> Steps[IndexInfo]:
     :raises IndexMissingError: If it does not exist.
     :raises IndexContractError: If the name stands for several indices, or the server does not take it.
     """
+    if not index.strip() or index == "_all" or set(index) & set("*,"):
+        raise IndexContractError(f"{index!r} is not the name of one index; name one", index=index)
     try:
         answer = yield lambda client: client.indices.get_mapping(index=index)
     except NotFoundError:

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, TypeVar, cast
 
 
@@ -32,8 +31,11 @@ Result = TypeVar("Result")
 Steps = Generator[Request | Pause | AtOnce, Any, Result]
 
 
-def run(client: Any, steps: Steps[Result]) -> Result:
-    """Carry out a conversation with a blocking client and return its result."""
+def run(client: Any, steps: Steps[Result], pause: Callable[[float], object] = time.sleep) -> Result:
+    """Carry out a conversation with a blocking client and return its result.
+
+    :param pause: Waits for so many seconds; may raise to give the conversation up.
+    """
     answer: Any = None
     error: Exception | None = None
     while True:
@@ -43,12 +45,12 @@ def run(client: Any, steps: Steps[Result]) -> Result:
             return cast(Result, end.value)
         answer = error = None
         if isinstance(step, Pause):
-            time.sleep(step.seconds)
+            pause(step.seconds)
             continue
         try:
             if isinstance(step, AtOnce):
                 with ThreadPoolExecutor(len(step.conversations)) as pool:
-                    answer = list(pool.map(partial(run, client), step.conversations))
+                    answer = list(pool.map(lambda one: run(client, one, pause), step.conversations))
             else:
                 answer = step(client)
         except Exception as failure:  # noqa: BLE001  it is raised inside the conversation

@@ -5,10 +5,10 @@ import json
 
 import pytest
 
-from medte_haystack.components.model_identity import fingerprint_of_model
 from medte_haystack.encoder import MODELS
 from medte_haystack.errors import ModelNotAvailableError
 from medte_haystack.index import Fingerprint
+from medte_haystack.model_identity import fingerprint_of_model
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ def test_a_judged_query_without_text_is_an_error(beir: Path) -> None:
 
 def test_beir_corpus_rows_without_text_are_counted(beir: Path) -> None:
     with (beir / "corpus.jsonl").open("a") as corpus:
-        corpus.write('\n{"_id": "blank", "title": "t", "text": ""}\n')
+        corpus.write('\n{"_id": "blank", "title": "", "text": ""}\n')
 
     found = read_beir(beir)
 

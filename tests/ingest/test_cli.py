@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-import time
+import threading
 from pathlib import Path
 
 import pytest
@@ -32,19 +32,15 @@ def es_ingest(connection, tmp_path):
 ROWS = '{"id": "a", "title": "Aspirin", "text": "It thins the blood."}\nbroken\n{"id": "b", "text": "Insulin."}\n'
 
 
-def test_help_is_quick(es_ingest):
-    times = []
-    for _ in range(3):
-        started = time.perf_counter()
-        assert "run" in es_ingest("--help").stdout
-        times.append(time.perf_counter() - started)
+def test_help_imports_nothing_heavy(es_ingest):
+    assert "run" in es_ingest("--help").stdout
     loaded = subprocess.run(
         [sys.executable, "-c", f"import es_ingest.cli, sys; print([m for m in sys.modules if m in {HEAVY}])"],
         capture_output=True,
         text=True,
         check=True,
     )
-    assert loaded.stdout.strip() == "[]", f"help takes {min(times):.2f} s because these are imported"
+    assert loaded.stdout.strip() == "[]"
 
 
 HEAVY = ["torch", "haystack", "elasticsearch", "transformers", "numpy"]
@@ -71,6 +67,16 @@ def test_run_names_malformed_rows_and_goes_on(es_ingest, index, tmp_path):
     assert "\x1b" not in for_people.stdout + for_people.stderr
 
 
+def test_run_takes_nothing_from_a_pipe_but_once(es_ingest, index, tmp_path):
+    pipe = tmp_path / "pipe.jsonl"
+    os.mkfifo(pipe)
+    rows = "".join(f'{{"id": "{number}", "text": "Note {number}."}}\n' for number in range(2000))
+    filling = threading.Thread(target=pipe.write_text, args=(rows,), daemon=True)
+    filling.start()
+    done = es_ingest("run", "pipe.jsonl", "--index", index, "--model", "minilm", "--format", "jsonl", "--json")
+    assert (json.loads(done.stdout)["written"], done.returncode) == (2000, 0)
+
+
 def test_run_reads_standard_input(es_ingest, index):
     done = es_ingest("run", "-", "--format", "jsonl", "--index", index, "--model", "minilm", "--json", stdin=ROWS)
     assert json.loads(done.stdout)["written"] == 2
@@ -80,14 +86,15 @@ def test_run_reads_standard_input(es_ingest, index):
     ("arguments", "status", "said"),
     [
         (["run", "missing.jsonl", "--model", "minilm"], 7, "missing.jsonl"),
-        (["run", "notes.jsonl", "--format", "odd", "--model", "minilm"], 7, "medquad, beir, jsonl, csv, parquet"),
+        (["run", "notes.jsonl", "--format", "odd", "--model", "minilm"], 2, "medquad, beir, jsonl, csv, parquet"),
         (["run", "notes.jsonl", "--model", "gte-base"], 4, "use the model 'minilm'"),
         (["run", "notes.jsonl", "--model", "no such"], 4, "medte, gte-base"),
-        (["run", "notes.jsonl", "--model", "minilm", "--precision", "int3"], 4, "auto, fp32, bf16"),
-        (["run", "notes.jsonl", "--model", "minilm", "--quantisation", "zip"], 6, "hnsw, int8, int4, bbq, flat"),
+        (["run", "notes.jsonl", "--model", "minilm", "--precision", "int3"], 2, "auto, fp32, bf16"),
+        (["run", "notes.jsonl", "--model", "minilm", "--quantisation", "zip"], 2, "hnsw, int8, int4, bbq, flat"),
         (["run", "notes.jsonl", "--model", "minilm", "--es", "http://127.0.0.1:9"], 5, "nothing answers"),
-        (["run", "notes.jsonl", "--model", "minilm", "--es", "elastic"], 5, "neither auto, docker, local"),
+        (["run", "notes.jsonl", "--model", "minilm", "--es", "elastic"], 2, "neither auto, docker, local"),
         (["run", "notes.jsonl", "--model", "minilm", "--text-field", "abstract"], 3, "abstract"),
+        (["run", "notes.jsonl", "--model", "minilm", "--text-field", ""], 2, "blank"),
     ],
 )
 def test_bad_input_gets_a_message_and_a_status(es_ingest, index, tmp_path, arguments, status, said):

@@ -94,8 +94,38 @@ def test_malformed_and_refused_are_named_and_the_rest_goes_on(client, index, enc
     assert (summary.read, summary.malformed, summary.refused, summary.failed, summary.written) == (4, 1, 1, 2, 2)
     assert stored(client, index).keys() == {"n#0", "a#0"}
     assert "notes.jsonl:7: not a record: empty text" in caplog.text
-    assert "r#0: refused" in caplog.text
+    assert "test:r: chunk r#0 refused" in caplog.text
     assert "Some text" not in caplog.text
+
+
+def test_a_record_that_became_shorter_loses_its_old_chunks(client, index, encoder):
+    first = Ingester(client, index, encoder).run([*RECORDS, record("other", LONG)])
+    shorter = record("long", "Stones are gone.", "Stones")
+    again = Ingester(client, index, encoder).run([shorter])
+    found = stored(client, index)
+    assert (again.written, again.updated) == (1, 1)
+    assert again.removed == first.written - len(found)
+    assert [one["content"] for one in found.values() if one["parent_id"] == "long"] == ["Stones are gone."]
+    assert sum(one["parent_id"] == "other" for one in found.values()) > 3
+
+
+@pytest.mark.parametrize("between", [0, 1200])
+def test_of_records_with_one_id_the_last_stays_whole_and_is_reported(client, index, encoder, caplog, between):
+    others = [record(f"n{number}", f"Note {number}.") for number in range(between)]
+    with caplog.at_level(logging.WARNING):
+        summary = Ingester(client, index, encoder).run([record("a", LONG), *others, record("a", "The last.")])
+    assert summary.updated == 1
+    assert "ids repeat in the sources" in caplog.text
+    query = {"term": {"parent_id": "a"}}
+    hits = client.search(index=index, query=query)["hits"]["hits"]
+    assert [hit["_source"]["content"] for hit in hits] == ["The last."]
+
+
+def test_a_document_of_another_writer_does_not_stop_a_search(client, index, encoder):
+    Ingester(client, index, encoder).run(RECORDS[:1])
+    vector = encoder.encode(["Aspirin"])[0].tolist()
+    client.index(index=index, id="foreign", document={"embedding": vector, "content": None}, refresh=True)
+    assert {hit.document_id for hit in Searcher(client, index, encoder).search("Aspirin")} == {"a", "foreign"}
 
 
 def test_an_empty_source_makes_an_empty_index(client, index, encoder):

@@ -103,7 +103,7 @@ class ExactSystem:
 def _stored_vectors(client: Elasticsearch, index: str, server: Server) -> Iterator[tuple[str, NDArray[np.float32]]]:
     """Read parent id and vector of every chunk, page by page, from one state of the index."""
     source: dict[str, Any] = {"includes": [PARENT_ID, EMBEDDING]}
-    if server.excludes_vectors:
+    if server.gives_vectors_on_request:
         source["exclude_vectors"] = False
     pit = client.open_point_in_time(index=index, keep_alive=_KEEP_ALIVE)["id"]
     after: list[Any] | None = None

@@ -17,10 +17,10 @@ def fingerprint_of_model(model: str | None) -> Fingerprint | None:
     if model is None:
         return None
     row = find_row(model)
-    if row is not None:
-        try:
-            return Fingerprint.of_spec(locate(model, local_files_only=True).spec)
-        except ModelNotAvailableError:
-            return Fingerprint.of_spec(row)
-    files = locate(model)
+    try:
+        files = locate(model, local_files_only=row is not None)
+    except ModelNotAvailableError:
+        if row is None:
+            raise
+        return Fingerprint.of_spec(row)
     return Fingerprint.of_spec(files.spec, weights_sha256=files.weights_sha256())
