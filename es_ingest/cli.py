@@ -1,5 +1,6 @@
 """The command `es-ingest`. What a subcommand needs is imported when it runs: help must not wait for PyTorch."""
 
+from itertools import chain, islice
 from typing import Annotated
 
 import typer
@@ -30,7 +31,11 @@ Es = Annotated[
 ]
 Model = Annotated[
     str | None,
-    typer.Option("--model", help="Model: a registry name (medte, gte-base, minilm, …), a local folder, or a hub id."),
+    typer.Option(
+        "--model",
+        help="Model: a registry name (medte, gte-base, minilm, …), a local folder, or a hub id [default: medte;"
+        " to search: the index's own].",
+    ),
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:N or mps [default: a GPU where there is one].")]
 Precision = Annotated[str, typer.Option(help="What is computed in: auto, fp32, bf16.")]
@@ -96,6 +101,7 @@ def run(
             except ValueError as error:
                 raise typer.BadParameter(str(error)) from None
         records = read(sources, format, fields)
+        first = list(islice(records, 1))  # a source that cannot be read is told before an index is made
         encoder = Encoder.load(model or DEFAULT_MODEL, device=device, precision=precision, max_tokens=max_tokens)
         with open_cluster(es) as connection, connection.client() as client:
             ingester = Ingester(
@@ -111,7 +117,7 @@ def run(
             )
             count = (lambda: read(sources, format, fields)) if can_be_read_twice(sources) else None
             with shown(console, count, quiet=quiet) as progress:
-                summary = ingester.run(records, progress)
+                summary = ingester.run(chain(first, records), progress)
         print_summary(summary, as_json=as_json)
     if summary.failed:
         raise typer.Exit(Exit.SOME_DEAD)

@@ -58,6 +58,12 @@ def print_hits(index: str, query: str, hits: Sequence[Hit], *, as_json: bool) ->
         return
     console = Console(soft_wrap=True, highlight=False)
     width = min(console.width, _WIDTH)
+    with console.capture() as shown:
+        _show_hits(console, hits, width)
+    typer.echo(shown.get(), nl=False)  # rich would end the process itself when the pipe is closed
+
+
+def _show_hits(console: Console, hits: Sequence[Hit], width: int) -> None:
     if not hits:
         console.print("nothing found: the index holds no documents")
     for rank, hit in enumerate(hits, start=1):

@@ -47,4 +47,5 @@ def run_command(app: typer.Typer) -> None:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    typer.echo("terminated; what the server acknowledged stays", err=True)
     sys.exit(128 + number)

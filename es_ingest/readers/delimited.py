@@ -8,6 +8,7 @@ empty cells are no metadata, and a column without a name (a data frame's index) 
 import csv
 import re
 from collections.abc import Iterator
+from itertools import chain
 
 from es_ingest.readers.fields import FieldMapping, RowMapper, listed
 from es_ingest.readers.registry import Reader
@@ -32,8 +33,16 @@ class _Lines:
     """Text lines for the csv module, which lives through an exception of its input where a generator would be over."""
 
     def __init__(self, source: str) -> None:
-        self.items = read_lines(source)
+        self.items: Iterator[tuple[int, bytes] | Malformed] = read_lines(source)
         self.number = 0  # physical lines seen so far; csv's own line_num misses the lines that were skipped
+
+    def peek(self) -> str:
+        """Return the next line without taking it; "" at the end or where it cannot be read."""
+        ahead = next(self.items, None)
+        if ahead is None:
+            return ""
+        self.items = chain([ahead], self.items)
+        return "" if isinstance(ahead, Malformed) else ahead[1].decode("utf-8", errors="replace")
 
     def __iter__(self) -> Iterator[str]:
         return self
@@ -94,7 +103,7 @@ def _rows(source: str) -> Iterator[tuple[str, list[str]] | Malformed]:
     csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE_BYTES))
     lines = _Lines(source)
     tabs = source.lower().endswith(TAB_SUFFIXES)
-    reader = csv.reader(lines, delimiter="\t" if tabs else ",", strict=True)
+    reader = csv.reader(lines, delimiter="\t" if tabs else _delimiter(lines.peek()), strict=True)
     while True:
         position = f"{label(source)}:{lines.number + 1}"
         try:
@@ -115,6 +124,11 @@ def _rows(source: str) -> Iterator[tuple[str, list[str]] | Malformed]:
             yield position, cells
 
 
+def _delimiter(head: str) -> str:
+    """Choose comma, or the semicolon of countries with a decimal comma, by the header's first line."""
+    return ";" if head.count(";") > head.count(",") else ","
+
+
 def _reason(error: csv.Error) -> str:
     if str(error) == "unexpected end of data":
         return "a quoted field that opens in this record is never closed: the rest of the file is lost"
@@ -123,7 +137,7 @@ def _reason(error: csv.Error) -> str:
 
 READER = Reader(
     name="csv",
-    description="CSV or TSV with a header line that names columns such as id, title, text",
+    description="CSV (comma or semicolon) or TSV with a header line that names columns such as id, title, text",
     source="a .csv or .tsv file, plain or .gz, or - for standard input",
     read=read,
     accepts=lambda path: path.name.lower().endswith(SUFFIXES) and not path.is_dir(),

@@ -141,7 +141,9 @@ class MedTEDocumentStore(ScriptlessDocumentStore):
         if self._hosts is not None or "cloud_id" in self._kwargs:
             return self._hosts
         url = os.environ.get("ES_URL")
-        if url and urlsplit(url).port is None:  # the client asks for a port
+        if not url:
+            raise ValueError("no server is named: give hosts, or set the environment variable ES_URL")
+        if urlsplit(url).port is None:  # the client asks for a port
             parts = urlsplit(url)
             url = urlunsplit(parts._replace(netloc=f"{parts.netloc}:{443 if parts.scheme == 'https' else 9200}"))
         return url

@@ -27,7 +27,11 @@ CHUNK_START = "chunk_start"
 CHUNK_END = "chunk_end"
 
 OWN_FIELDS = frozenset({ID, CONTENT, EMBEDDING, TITLE, PARENT_ID, CHUNK_INDEX, CHUNK_START, CHUNK_END})
-RESERVED = OWN_FIELDS | {"meta", "blob", "score", "sparse_embedding"}  # the latter are fields of a Haystack Document
+RESERVED = OWN_FIELDS | {
+    *("meta", "blob", "score", "sparse_embedding"),  # fields of a Haystack Document
+    *("_id", "_index", "_source", "_routing", "_ignored", "_field_names", "_doc_count", "_meta", "_tier", "_size"),
+    *("_type", "_nested_path", "_seq_no", "_version", "_ignored_source"),  # fields of Elasticsearch itself
+}
 
 _MAX_ID_BYTES = 512  # Elasticsearch's limit for _id
 _UNIT_TOLERANCE = 1e-3

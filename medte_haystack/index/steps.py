@@ -31,10 +31,10 @@ Result = TypeVar("Result")
 Steps = Generator[Request | Pause | AtOnce, Any, Result]
 
 
-def run(client: Any, steps: Steps[Result], pause: Callable[[float], object] = time.sleep) -> Result:
+def run(client: Any, steps: Steps[Result], pause: Callable[[float], object] | None = None) -> Result:
     """Carry out a conversation with a blocking client and return its result.
 
-    :param pause: Waits for so many seconds; may raise to give the conversation up.
+    :param pause: Waits for so many seconds, instead of sleeping; may raise to give the conversation up.
     """
     answer: Any = None
     error: Exception | None = None
@@ -45,7 +45,7 @@ def run(client: Any, steps: Steps[Result], pause: Callable[[float], object] = ti
             return cast(Result, end.value)
         answer = error = None
         if isinstance(step, Pause):
-            pause(step.seconds)
+            (pause or time.sleep)(step.seconds)
             continue
         try:
             if isinstance(step, AtOnce):

@@ -138,3 +138,10 @@ def test_named_columns(tmp_path: Path) -> None:
 def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"id,text\n1,x\n")))
     assert list(read(["-"], "csv")) == [Record("1", "", "x", {}, "<stdin>:2")]
+
+
+def test_semicolons_are_told_from_the_header(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('id;text;place\n1;"fever; cough, pain";Köln\n', encoding="utf-8")
+    (record,) = read([str(tmp_path / "a.csv")], "csv")
+    assert (record.id, record.text, record.meta) == ("1", "fever; cough, pain", {"place": "Köln"})
+    assert record.position.endswith("a.csv:2")

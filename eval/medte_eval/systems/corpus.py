@@ -16,13 +16,12 @@ from medte_eval.systems import SystemOptions
 from medte_eval.systems.system import Measured, ShowProgress, silent
 from medte_haystack.encoder import Encoder
 from medte_haystack.errors import IndexContractError
-from medte_haystack.index.contract import EMBEDDING, PARENT_ID
+from medte_haystack.index.contract import CHUNK_INDEX, EMBEDDING, PARENT_ID
 from medte_haystack.index.mapping import META_KEY
 
 logger = logging.getLogger(__name__)
 
-_IDS_AT_ONCE = 20_000  # below both the server's limit for a terms query and what its cardinality counts exactly
-_PRECISION = 40_000
+_IDS_AT_ONCE = 20_000  # below the server's limit for a terms query
 
 
 class Corpus(Protocol):
@@ -129,10 +128,10 @@ class CorpusIndex:
         return self._made, summary.truncated
 
     def _documents(self, name: str, ids: list[str] | None = None) -> int:
-        count = {"documents": {"cardinality": {"field": PARENT_ID, "precision_threshold": _PRECISION}}}
-        query = {"match_all": {}} if ids is None else {"terms": {PARENT_ID: ids}}
-        answer = self.client.search(index=name, size=0, query=query, aggs=count, track_total_hits=False)
-        return int(answer["aggregations"]["documents"]["value"])
+        first: list[dict[str, Any]] = [{"term": {CHUNK_INDEX: 0}}]  # every document has one first chunk; exact, unlike
+        if ids is not None:  # a cardinality aggregation
+            first.append({"terms": {PARENT_ID: ids}})
+        return int(self.client.count(index=name, query={"bool": {"filter": first}})["count"])
 
     def _check_holds(self, corpus: Corpus) -> None:
         assert self.given is not None  # noqa: S101  the caller saw to it
