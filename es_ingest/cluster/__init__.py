@@ -81,7 +81,7 @@ def open_cluster(
     :param password: for a URL; else ``ES_PASSWORD``.
     :raises ClusterError: one of its subclasses says what is wrong.
     """
-    heap = heap or os.environ.get("ES_INGEST_HEAP") or "1g"
+    heap = os.environ.get("ES_INGEST_HEAP", "1g") if heap is None else heap
     choice = choose_server(es, os.environ, data=data, ephemeral=ephemeral)
     if choice.kind == "url":
         unchecked = connection_from_url(
