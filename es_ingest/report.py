@@ -26,7 +26,8 @@ def print_summary(summary: Summary, *, as_json: bool) -> None:
         "model": f"{made_by['model']} ({made_by['dim']} dimensions, analyzer {made_by['analyzer']})",
         "records read": f"{summary.read:,}",
         "chunks": f"{summary.chunks:,}",
-        "written": f"{summary.written:,} ({summary.created:,} new, {summary.updated:,} replaced)",
+        "written": f"{summary.written:,} ({summary.created:,} new, {summary.updated:,} replaced)"
+        + (f", {summary.removed:,} that their records no longer have removed" if summary.removed else ""),
         "failed": f"{summary.failed:,} ({summary.malformed:,} malformed records, {summary.refused:,} refused chunks)",
         "tokens": f"{summary.tokens:,}",
         "truncated": f"{summary.truncated:,} chunks",
