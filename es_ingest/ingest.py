@@ -6,17 +6,19 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from elasticsearch import Elasticsearch
 from numpy.typing import NDArray
 
+from es_ingest.progress import Shown
 from es_ingest.records import Malformed, Record
 from es_ingest.writer import PlacedChunk, Writer, report
 from medte_haystack.encoder import Encoder, TokenSplitter
 from medte_haystack.errors import IndexContractError
 from medte_haystack.index import (
+    DEFAULT_QUANTISATION,
     Chunk,
     Fingerprint,
     IndexInfo,
@@ -32,14 +34,6 @@ from medte_haystack.index import (
 logger = logging.getLogger(__name__)
 
 _SPLIT_TOGETHER = 256  # records whose tokens are counted in one call
-
-
-class Progress(Protocol):
-    """Is told what has been done; see `es_ingest.progress`."""
-
-    def update(self, *, records: int, chunks: int, tokens: int) -> None:
-        """Take the totals so far."""
-        ...
 
 
 @dataclass(slots=True)
@@ -128,9 +122,13 @@ class Ingester:
         self.fingerprint = Fingerprint.of_encoder(
             encoder, chunk_tokens=self.splitter.chunk_tokens, chunk_overlap=chunk_overlap
         )
-        shape = IndexSpec(self.fingerprint, analyzer=analyzer, shards=shards, replicas=replicas)
-        if quantisation is not None:
-            shape = IndexSpec(self.fingerprint, quantisation, analyzer=analyzer, shards=shards, replicas=replicas)
+        shape = IndexSpec(
+            self.fingerprint,
+            DEFAULT_QUANTISATION if quantisation is None else quantisation,
+            analyzer=analyzer,
+            shards=shards,
+            replicas=replicas,
+        )
         self.server: Server = run(client, detect_server())
         self.info: IndexInfo = run(client, open_index(index, shape, self.server))
         if self.info.fingerprint is None:
@@ -145,7 +143,7 @@ class Ingester:
                 index=index,
             )
 
-    def run(self, items: Iterable[Record | Malformed], progress: Progress | None = None) -> Summary:
+    def run(self, items: Iterable[Record | Malformed], progress: Shown | None = None) -> Summary:
         """Write all records.
 
         Malformed rows and refused chunks are logged with their position and counted; everything else goes on. Writing
@@ -192,7 +190,7 @@ class Ingester:
                     yield PlacedChunk(chunk, len(pieces), record.position)
 
     def _encoded(
-        self, chunks: Iterable[PlacedChunk], summary: Summary, progress: Progress | None
+        self, chunks: Iterable[PlacedChunk], summary: Summary, progress: Shown | None
     ) -> Iterator[tuple[PlacedChunk, NDArray[np.float32]]]:
         waiting: deque[PlacedChunk] = deque()  # read ahead by the encoder; at most one of its windows
 

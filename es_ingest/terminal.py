@@ -21,13 +21,15 @@ def notes_to_stderr(quiet: bool) -> "Console":
     from rich.console import Console
     from rich.logging import RichHandler
 
+    from es_ingest.progress import COUNTING_THREAD
+
     console = Console(stderr=True, soft_wrap=True)
     handler: logging.Handler = logging.StreamHandler()
     if console.is_terminal:  # a bar may be shown below the notes
         handler = RichHandler(console=console, show_time=False, show_level=False, show_path=False)
     handler.setFormatter(logging.Formatter("%(message)s"))
     handler.addFilter(
-        lambda record: record.threadName != "count"
+        lambda record: record.threadName != COUNTING_THREAD
     )  # it reads what the run reads, and would say it twice
     for name in ("es_ingest", "medte_haystack", "medte_eval"):
         logger = logging.getLogger(name)

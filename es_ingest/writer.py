@@ -12,7 +12,7 @@ from typing import Any, Self
 from elasticsearch import Elasticsearch
 
 from medte_haystack.errors import BulkWriteError, IndexContractError
-from medte_haystack.index import BulkResult, Chunk, Failure, Operation, Steps, bulk, operation, run
+from medte_haystack.index import BulkResult, Chunk, Failure, Operation, bulk, operation, run
 from medte_haystack.index.contract import CHUNK_INDEX, PARENT_ID
 
 logger = logging.getLogger(__name__)
@@ -52,9 +52,10 @@ class Writer:
         self.index = index
         self.result = BulkResult()
         self.removed = 0
-        self._batch: dict[str, tuple[Operation, PlacedChunk]] = {}
+        self._batch: list[Operation] = []
+        self._places: dict[str, PlacedChunk] = {}  # of the batch, by chunk id
         self._bytes = 0
-        self._flying: deque[tuple[Future[BulkResult], dict[str, tuple[Operation, PlacedChunk]]]] = deque()
+        self._flying: deque[tuple[Future[BulkResult], dict[str, PlacedChunk]]] = deque()
         self._changed: dict[str, int] = {}  # documents that were there before -> chunks they have now
         self._stopped = threading.Event()
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="bulk")
@@ -82,11 +83,12 @@ class Writer:
             failure = Failure(name, 400, type(error).__name__, str(error))
             self._account(BulkResult(failures=(failure,)), {name: placed})
             return
-        if name in self._batch or len(self._batch) == bulk.MAX_COUNT or self._bytes + one.size > bulk.MAX_BYTES:
+        if name in self._places or len(self._batch) == bulk.MAX_COUNT or self._bytes + one.size > bulk.MAX_BYTES:
             self._send()
-        if any(name in batch for _, batch in self._flying):
+        if any(name in places for _, places in self._flying):
             self._drain()  # the same document twice: the later one must win
-        self._batch[name] = (one, placed)
+        self._batch.append(one)
+        self._places[name] = placed
         self._bytes += one.size
 
     def finish(self) -> None:
@@ -101,18 +103,17 @@ class Writer:
             return
         if len(self._flying) == _IN_FLIGHT:
             self._land()
-        steps = bulk.send(self.index, [one for one, _ in self._batch.values()])
-        self._flying.append((self._pool.submit(self._run, steps), self._batch))
-        self._batch, self._bytes = {}, 0
+        sent = self._pool.submit(run, self.client, bulk.send(self.index, self._batch), self._pause)
+        self._flying.append((sent, self._places))
+        self._batch, self._places, self._bytes = [], {}, 0
 
     def _drain(self) -> None:
         while self._flying:
             self._land()
 
     def _land(self) -> None:
-        future, batch = self._flying.popleft()
-        places = {name: placed for name, (_, placed) in batch.items()}
-        self._account(future.result(), places)
+        sent, places = self._flying.popleft()
+        self._account(sent.result(), places)
 
     def _account(self, result: BulkResult, places: Mapping[str, PlacedChunk]) -> None:
         for number, failure in enumerate(result.failures, start=len(self.result.failures) + 1):
@@ -124,9 +125,6 @@ class Writer:
             if len(self._changed) >= _SWEPT_TOGETHER:
                 self._drain()
                 self._sweep()
-
-    def _run(self, steps: Steps[BulkResult]) -> BulkResult:
-        return run(self.client, steps, self._pause)
 
     def _pause(self, seconds: float) -> None:
         if self._stopped.wait(seconds):

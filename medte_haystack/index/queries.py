@@ -33,7 +33,7 @@ def knn_body(
     :param num_candidates: Candidates a shard looks at, `top_k` to 10,000; see :func:`default_num_candidates`.
     :param filters: Elasticsearch query that hits must match, applied during the search.
     :param return_embedding: Whether hits carry their vectors.
-    :param excludes_vectors: Whether the server leaves vectors out of `_source` by itself (9.2 on).
+    :param excludes_vectors: Whether the server leaves vectors out of `_source`, or may, unless it is asked for them.
     :raises IndexContractError: If a number is out of range.
     """
     if not 1 <= top_k <= MAX_CANDIDATES:
