@@ -1,5 +1,5 @@
 # Everything here sets itself up: `make demo` and `make test` need only make, Python >= 3.11 and a JDK >= 17 or Docker.
-.PHONY: .venv demo test lint bench requirements clean
+.PHONY: .venv demo test lint bench bench-encode bench-quality requirements clean
 SHELL := /bin/bash
 BIN := .venv/bin
 
@@ -31,9 +31,18 @@ lint: .venv
 bench: .venv
 	$(BIN)/python -m bench
 
+# Speed beside what people use today, by length of text, memory of a long stream, single queries: about an hour on two cores.
+bench-encode: .venv
+	$(BIN)/python -m bench.encode --table --lengths --stream --query --json results/encode.json --plot docs/encode.svg $(ARGS)
+
+# What each precision costs in retrieval; SciFact with: make bench-quality ARGS="--scifact DIR".
+bench-quality: .venv
+	$(BIN)/python -m bench.quality --json results/quality.json $(ARGS)
+
 # Resolve the newest versions that pyproject.toml allows and pin them.
 requirements: .venv
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev --no-header --upgrade pyproject.toml -o requirements.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev --group bench --no-header --upgrade pyproject.toml -o requirements.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --upgrade bench/encode/peers-requirements.in -o bench/encode/peers-requirements.txt
 
 clean:
 	rm -rf .venv

@@ -1,5 +1,6 @@
 """Side-by-side measurements against what people use today; timing never decides a test.
 
-`python -m bench` runs all; `python -m bench.encode` and `python -m bench.write` run one. Each alternates the ways it
-compares, prints a table with medians and ratios, and writes JSON with `--json FILE`.
+`python -m bench` runs all with their defaults; `python -m bench.encode` (speed, memory, single queries), `python -m
+bench.quality` (nDCG by precision) and `python -m bench.write` (Elasticsearch) run one. What is timed takes turns. Each
+prints a table, and writes JSON with `--json FILE`.
 """

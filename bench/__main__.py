@@ -1,7 +1,9 @@
 """Runs every measurement with its default settings."""
 
-from bench import encode, write
+from bench import quality, write
+from bench.encode.__main__ import main as measure_encoding
 
 if __name__ == "__main__":
-    encode.main([])
+    measure_encoding([])
+    quality.main([])
     write.main([])

@@ -4,17 +4,21 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+
+def in_turn(names: Iterable[str], number: int) -> list[str]:
+    """Return the order of a round, the first of which has number 0: turned round every second time."""
+    return list(names) if number % 2 == 0 else list(names)[::-1]
 
 
 def take_turns(ways: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
     """Run each way once a round, the order turned round every time, and return its seconds."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(rounds):
-        order = list(ways) if number % 2 == 0 else list(reversed(ways))
-        for name in order:
+        for name in in_turn(ways, number):
             started = time.perf_counter()
             ways[name]()
             seconds[name].append(time.perf_counter() - started)
@@ -35,9 +39,10 @@ def report(title: str, unit: str, amount: float, seconds: Mapping[str, list[floa
         path.write_text(json.dumps({"title": title, "seconds": dict(seconds), "rows": rows}, indent=2) + "\n")
 
 
-def parser(description: str | None) -> argparse.ArgumentParser:
-    """Return a parser with the options that all measurements have."""
+def parser(description: str | None, *, rounds: bool = True) -> argparse.ArgumentParser:
+    """Return a parser with the options that all measurements have; `rounds` for those that time something."""
     found = argparse.ArgumentParser(description=description)
-    found.add_argument("--rounds", type=int, default=3, help="rounds; medians are reported")
+    if rounds:
+        found.add_argument("--rounds", type=int, default=3, help="rounds; medians are reported")
     found.add_argument("--json", type=Path, help="file for the figures")
     return found

@@ -38,7 +38,7 @@ Model = Annotated[
     ),
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:N or mps [default: a GPU where there is one].")]
-Precision = Annotated[str, typer.Option(help="What is computed in: auto, fp32, bf16.")]
+Precision = Annotated[str, typer.Option(help="What is computed in: auto, fp32, bf16, int8 (CPU), fp8 (GPU).")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Show no progress and no notes; warnings and errors remain.")

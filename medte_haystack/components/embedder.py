@@ -80,7 +80,9 @@ class Embedder:
         :param model_kwargs: Must stay empty.
         :param tokenizer_kwargs: ``{"model_max_length": n}`` cuts texts at n tokens; nothing else is known.
         :param config_kwargs: Must stay empty.
-        :param precision: What is computed in: ``auto``, ``fp32`` (or ``float32``), ``bf16``.
+        :param precision: What is computed in; embeddings are floats in any case. ``auto`` is the fastest that keeps
+            cosine 0.9999 to float32; else ``fp32`` (or ``float32``), ``bf16``, ``int8`` (CPU), ``fp8`` (GPU). To
+            quantise what is stored, choose the index's quantisation.
         :param encode_kwargs: Must stay empty.
         :param backend: Must stay ``torch``: the fastest way to compute is chosen by `precision` and device.
         :param revision: Hub commit, tag or branch instead of the registry's.

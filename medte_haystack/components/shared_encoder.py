@@ -49,14 +49,11 @@ _lock = threading.Lock()
 
 
 def device_name(device: ComponentDevice | None) -> str | None:
-    """Return a Haystack device as PyTorch names it.
-
-    :raises EncoderOptionError: If it is a map over several devices.
-    """
+    """Return a Haystack device as the encoder names it: the devices of a map as a list, each of them once."""
     if device is None:
         return None
     if device.has_multiple_devices:
-        raise EncoderOptionError("a device map is not supported; give a single device", device=str(device))
+        return ",".join(dict.fromkeys(device.to_dict()["device_map"].values()))
     return device.to_torch_str()
 
 
@@ -91,7 +88,7 @@ def refuse_foreign_options(
         raise EncoderOptionError("trust_remote_code=True is refused: a model's own code is never run")
     if backend != "torch":
         raise EncoderOptionError(f"backend {backend!r} is not known here; leave it out, the fastest is chosen")
-    if precision in {"uint8", "int8", "binary", "ubinary"}:
+    if precision in {"uint8", "binary", "ubinary"}:
         raise EncoderOptionError(
             f"precision {precision!r} would quantise the embedding; quantise the index instead:"
             " MedTEDocumentStore(quantisation='int8' or 'bbq')",

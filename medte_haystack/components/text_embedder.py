@@ -1,11 +1,17 @@
 """Embeds a query."""
 
 import asyncio
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import Any, Unpack
 
+import numpy as np
 from haystack import component
+from numpy.typing import NDArray
 
-from medte_haystack.components.embedder import Embedder
+from medte_haystack.components.embedder import Embedder, EmbedderOptions
 from medte_haystack.encoder import Kind
+from medte_haystack.errors import EncoderOptionError
 
 
 @component
@@ -22,6 +28,33 @@ class MedTETextEmbedder(Embedder):
     ```
     """
 
+    def __init__(self, *, cached_queries: int = 0, **options: Unpack[EmbedderOptions]) -> None:
+        """Store the parameters; the model is loaded by `warm_up` or the first `run`.
+
+        :param cached_queries: Keep the vectors of so many texts, the least recently used go first; 0 keeps none. One
+            takes 4 bytes a dimension and its text.
+        :param options: See :class:`~medte_haystack.components.embedder.Embedder`.
+        :raises EncoderOptionError: If an option cannot be honoured.
+        """
+        Embedder.__init__(self, **options)  # super() fails: @component makes the class anew
+        if cached_queries < 0:
+            raise EncoderOptionError(f"cached_queries is {cached_queries}; take 0 or more", value=cached_queries)
+        self.cached_queries = cached_queries
+        self._encode: Callable[[str], NDArray[np.float32]] | None = None
+
+    def to_dict(self, **more: Any) -> dict[str, Any]:
+        """Return the component as a dictionary."""
+        return Embedder.to_dict(self, cached_queries=self.cached_queries, **more)
+
+    def warm_up(self) -> None:
+        """Load the model, unless it is loaded; see :meth:`Embedder.warm_up`."""
+        Embedder.warm_up(self)
+        if self._encode is None:
+            assert self.encoder is not None  # noqa: S101  warm_up set it
+            kind: Kind | None = "query" if self.prefix is None else None
+            encode = partial(self.encoder.encode_one, kind=kind)
+            self._encode = lru_cache(self.cached_queries)(encode) if self.cached_queries else encode
+
     @component.output_types(embedding=list[float])
     def run(self, text: str) -> dict[str, list[float]]:
         """Embed a text.
@@ -34,9 +67,10 @@ class MedTETextEmbedder(Embedder):
             raise TypeError(
                 f"MedTETextEmbedder takes a string, not {type(text).__name__}; for Documents take MedTEDocumentEmbedder"
             )
-        kind: Kind | None = "query" if self.prefix is None else None
-        text = (self.prefix or "") + text + self.suffix
-        return {"embedding": self._loaded().encode([text], kind)[0].tolist()}
+        if self._encode is None:
+            self.warm_up()
+        assert self._encode is not None  # noqa: S101  warm_up set it
+        return {"embedding": self._encode((self.prefix or "") + text + self.suffix).tolist()}
 
     @component.output_types(embedding=list[float])
     async def run_async(self, text: str) -> dict[str, list[float]]:

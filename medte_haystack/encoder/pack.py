@@ -1,26 +1,84 @@
-"""Which texts are computed together: sorted by token count, under a token budget."""
+"""Which texts are computed together, and how a batch lies in memory: end to end, without padding."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, groupby
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 
 def plan_batches(lengths: Sequence[int], token_budget: int, max_texts: int | None = None) -> Iterator[NDArray[np.intp]]:
-    """Group texts of like length so that little padding is computed.
+    """Group texts of like length.
 
     :param lengths: Token counts.
-    :param token_budget: Most tokens of a batch, padding included (longest text times number of texts). A single text
-        above the budget is a batch of its own.
+    :param token_budget: Most tokens of a batch. A single text above the budget is a batch of its own.
     :param max_texts: Most texts of a batch; unbounded if None.
     :returns: Index arrays, the longest texts first, which together hold every position once.
     """
     order = np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable")
-    start = 0
-    while start < len(order):
-        longest = max(1, int(lengths[order[start]]))
-        size = max(1, token_budget // longest)
-        if max_texts is not None:
-            size = min(size, max_texts)
-        yield order[start : start + size]
-        start += size
+    start = tokens = 0
+    for end, position in enumerate(order):
+        tokens += lengths[position]
+        if end > start and (tokens > token_budget or end - start == max_texts):
+            yield order[start:end]
+            start, tokens = end, lengths[position]
+    if start < len(order):
+        yield order[start:]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Neighbouring texts of equal length in a pack: one block of shape (count, length).
+
+    :param start: First token of the run in the pack.
+    :param count: Number of texts.
+    :param length: Tokens of each.
+    """
+
+    start: int
+    count: int
+    length: int
+
+    @property
+    def tokens(self) -> slice:
+        """Where the run lies in the pack."""
+        return slice(self.start, self.start + self.count * self.length)
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """Texts laid end to end.
+
+    :param ids: Token ids, int32, shape (tokens,).
+    :param positions: Position of each token in its text, int32, shape (tokens,).
+    :param lengths: Tokens of each text, int32, shape (texts,).
+    """
+
+    ids: NDArray[np.int32]
+    positions: NDArray[np.int32]
+    lengths: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, ids: Sequence[Sequence[int]]) -> Self:
+        """Lay token id lists end to end, in order."""
+        lengths = np.fromiter(map(len, ids), dtype=np.int32, count=len(ids))
+        total = int(lengths.sum())
+        flat = np.fromiter(chain.from_iterable(ids), dtype=np.int32, count=total)
+        starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
+        return cls(flat, (np.arange(total) - starts).astype(np.int32), lengths)
+
+    @property
+    def offsets(self) -> NDArray[np.int32]:
+        """Where each text starts, and the total: int32, shape (texts + 1,)."""
+        return np.concatenate([[0], np.cumsum(self.lengths)]).astype(np.int32)
+
+    def runs(self) -> list[Run]:
+        """Return the runs of equal length, in order; sorted texts give few and long ones."""
+        found, start = [], 0
+        for length, texts in groupby(self.lengths.tolist()):
+            run = Run(start, sum(1 for _ in texts), length)
+            found.append(run)
+            start = run.tokens.stop
+        return found

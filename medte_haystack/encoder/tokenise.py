@@ -23,15 +23,14 @@ def replace_surrogates(text: str) -> str:
     return _SURROGATE.sub("\ufffd", text)
 
 
-def check_strings(texts: Sequence[str], first: int = 0) -> None:
-    """Check that all texts are strings; the tokenizer would take a pair for a text and its counterpart.
+def check_string(text: object, position: int) -> None:
+    """Check that a text is a string; the tokenizer would take a pair for a text and its counterpart.
 
-    :param first: Position of the first of them in the caller's input, for the message.
-    :raises TypeError: If one is not.
+    :param position: Where it stands in the caller's input, for the message.
+    :raises TypeError: If it is not.
     """
-    for position, text in enumerate(texts, first):
-        if not isinstance(text, str):
-            raise TypeError(f"text {position} is of type {type(text).__name__}; the encoder takes strings")
+    if not isinstance(text, str):
+        raise TypeError(f"text {position} is of type {type(text).__name__}; the encoder takes strings")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +111,8 @@ class Tokeniser:
         return [len(encoding.ids) for encoding in self._encode(texts, special=False)]
 
     def _encode(self, texts: Sequence[str], *, special: bool) -> list[Encoding]:
-        check_strings(texts)
+        for position, text in enumerate(texts):
+            check_string(text, position)
         try:
             return self.hf_tokenizer.encode_batch_fast(texts, add_special_tokens=special)
         except TypeError:  # a lone surrogate

@@ -5,9 +5,10 @@ import copy
 import numpy as np
 import pytest
 from haystack import Document
-from haystack.utils import ComponentDevice, DeviceMap
+from haystack.utils import ComponentDevice, Device, DeviceMap
 
 from medte_haystack import MedTEDocumentEmbedder, MedTEDocumentSplitter, MedTETextEmbedder
+from medte_haystack.components.shared_encoder import device_name
 from medte_haystack.encoder import Encoder
 from medte_haystack.errors import EncoderOptionError, ModelNotAvailableError
 
@@ -28,8 +29,8 @@ class RecordingEncoder:
     def __init__(self):
         self.asked = []
 
-    def encode(self, texts, kind):
-        return np.stack(list(self.encode_stream(texts, kind)))
+    def encode_one(self, text, kind):
+        return next(self.encode_stream([text], kind))
 
     def encode_stream(self, texts, kind, *, max_texts=None):
         texts = list(texts)
@@ -64,6 +65,31 @@ class TestText:
     def test_something_else_than_a_string(self, bad):
         with pytest.raises(TypeError, match=f"takes a string, not {type(bad).__name__}; for Documents"):
             MedTETextEmbedder(model="nobody/nothing").run(bad)
+
+    def test_repeated_queries_can_be_kept(self):
+        embedder = MedTETextEmbedder(cached_queries=2)
+        embedder.encoder = RecordingEncoder()
+        for text in ("a", "b", "a", "c", "a", "b"):
+            embedding = embedder.run(text)["embedding"]
+            assert embedding == [1.0, 1.0]
+            embedding.clear()  # a caller may do as it likes with its list
+        assert [texts for texts, _, _ in embedder.encoder.asked] == [["a"], ["b"], ["c"], ["b"]]
+
+    def test_none_is_kept_unless_asked_for(self):
+        embedder = MedTETextEmbedder()
+        embedder.encoder = RecordingEncoder()
+        embedder.run(TEXT)
+        embedder.run(TEXT)
+        assert len(embedder.encoder.asked) == 2
+
+    def test_a_negative_number_of_queries(self):
+        with pytest.raises(EncoderOptionError, match="cached_queries is -1; take 0 or more"):
+            MedTETextEmbedder(cached_queries=-1)
+
+    def test_computing_in_8_bits_gives_floats(self, encoder):
+        found = MedTETextEmbedder(**{**OPTIONS, "precision": "int8"}).run(TEXT)["embedding"]
+        assert all(type(value) is float for value in found)
+        assert np.dot(found, encoder.encode_one(TEXT)) >= 0.99
 
 
 class TestDocuments:
@@ -127,9 +153,15 @@ class TestLoading:
         with pytest.raises(ModelNotAvailableError, match="offline:"):
             MedTETextEmbedder(model="nobody/nothing", local_files_only=True).run(TEXT)
 
-    def test_a_device_map_is_refused(self):
-        devices = ComponentDevice.from_multiple(DeviceMap.from_hf({"a": "cpu", "b": "cuda:0"}))
-        with pytest.raises(EncoderOptionError, match="device map"):
+    def test_several_devices_compute_together(self):
+        devices = ComponentDevice.from_multiple(DeviceMap({"a": Device.gpu(0), "b": Device.gpu(1), "c": Device.gpu(0)}))
+        assert device_name(devices) == "cuda:0,cuda:1"
+        assert device_name(ComponentDevice.from_str("cpu")) == "cpu"
+        assert device_name(None) is None
+
+    def test_devices_of_several_kinds_are_refused(self):
+        devices = ComponentDevice.from_multiple(DeviceMap.from_hf({"a": "cpu", "b": "mps"}))
+        with pytest.raises(EncoderOptionError, match="cpu,mps"):
             MedTETextEmbedder(model="minilm", device=devices).warm_up()
 
 

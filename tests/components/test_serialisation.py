@@ -98,7 +98,8 @@ def splitter() -> MedTEDocumentSplitter:
 
 class TestToDict:
     def test_text_embedder(self):
-        expected = {"type": f"{WHERE}.text_embedder.MedTETextEmbedder", "init_parameters": EMBEDDER}
+        own = {"cached_queries": 0}
+        expected = {"type": f"{WHERE}.text_embedder.MedTETextEmbedder", "init_parameters": {**EMBEDDER, **own}}
         assert MedTETextEmbedder().to_dict() == expected
 
     def test_document_embedder(self):
@@ -136,7 +137,7 @@ class TestRoundTrip:
     @pytest.mark.parametrize(
         "made",
         [
-            MedTETextEmbedder(**EVERY_EMBEDDER_OPTION),
+            MedTETextEmbedder(cached_queries=100, **EVERY_EMBEDDER_OPTION),
             MedTEDocumentEmbedder(meta_fields_to_embed=["a"], embedding_separator=" ", **EVERY_EMBEDDER_OPTION),
             splitter(),
             store(),
@@ -208,7 +209,7 @@ class TestConstructors:
         [
             ({"trust_remote_code": True}, "trust_remote_code=True is refused"),
             ({"backend": "onnx"}, "backend 'onnx' is not known"),
-            ({"precision": "int8"}, "quantise the index instead"),
+            ({"precision": "ubinary"}, "quantise the index instead"),
             ({"precision": "binary"}, "quantise the index instead"),
             ({"model_kwargs": {"torch_dtype": "float16"}}, r"model_kwargs \(torch_dtype\) cannot be honoured"),
             ({"config_kwargs": {"a": 1}}, r"config_kwargs \(a\) cannot be honoured"),

@@ -2,6 +2,7 @@
 
 import logging
 import random
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count, islice
 
@@ -57,24 +58,39 @@ def test_a_text_of_100_000_characters_is_cut(encoder):
 
 
 class TestStream:
-    """With the fake encoder a window is closed by 2,048 characters (32 batches of 16 tokens)."""
+    """With the fake encoder a window is closed by 1,024 characters (16 batches of 16 tokens)."""
 
-    def test_pulls_one_window_ahead_and_no_more(self, fake_encoder):
+    def test_pulls_a_window_and_no_more(self, fake_encoder):
         pulled = count()
         stream = fake_encoder.encode_stream(f"{next(pulled):<64}" for _ in range(1000))
         assert next(pulled) == 0
         next(stream)
-        assert next(pulled) == 1 + 32
-        list(islice(stream, 31))
-        assert next(pulled) == 2 + 32
+        assert next(pulled) == 1 + 16
+        list(islice(stream, 15))
+        assert next(pulled) == 2 + 16
         next(stream)
-        assert next(pulled) == 3 + 2 * 32
+        assert next(pulled) == 3 + 2 * 16
 
     def test_empty_texts_close_a_window_by_their_number(self, fake_encoder, monkeypatch):
-        monkeypatch.setattr("medte_haystack.encoder.encoder._WINDOW_TEXTS", 10)
+        monkeypatch.setattr("medte_haystack.encoder.stream._WINDOW_TEXTS", 10)
         pulled = count()
         next(fake_encoder.encode_stream("" for _ in iter(lambda: next(pulled), 100)))
         assert next(pulled) == 10
+
+    @pytest.mark.parametrize("last", [OSError("the source broke"), None])
+    def test_what_came_before_an_error_is_given_first(self, encoder, texts, vectors, last):
+        def source():
+            yield from texts[:20]
+            if last is None:
+                yield None
+            else:
+                raise last
+
+        stream = encoder.encode_stream(source())
+        found = np.stack([next(stream) for _ in range(20)])
+        assert cosines(found, vectors[:20]).min() >= 0.99999
+        with pytest.raises(OSError if last else TypeError, match="the source broke" if last else "text 20 is of type"):
+            next(stream)
 
     def test_order_over_several_windows(self, fake_encoder):
         lengths = [number % 50 for number in range(500)]
@@ -84,6 +100,75 @@ class TestStream:
     def test_equals_encode(self, encoder, texts, vectors):
         stream = encoder.encode_stream(iter(texts[:20]))
         np.testing.assert_allclose(np.stack(list(stream)), vectors[:20], atol=1e-6)
+
+
+class TestOtherDevices:
+    """Where a GPU computes, windows are tokenised ahead of it in a thread."""
+
+    def test_order_and_laziness(self, encoder):
+        ahead = Encoder(encoder.files, Tokeniser.of(encoder.files, 64), CountingBackend("cuda:0"))
+        lengths = [number % 50 for number in range(2000)]
+        pulled = count()
+        stream = ahead.encode_stream("a " * lengths[next(pulled)] for _ in lengths)
+        assert next(stream)[0] == 2
+        assert next(pulled) < 300  # of 2,000: a window and the two ahead of it
+        with pytest.raises(IndexError):  # the probe above took one of the lengths
+            list(stream)
+
+    def test_the_texts_are_read_in_the_callers_thread(self, encoder):
+        ahead = Encoder(encoder.files, Tokeniser.of(encoder.files, 64), CountingBackend("cuda:0"))
+        threads = set()
+
+        def source():
+            for _ in range(500):
+                threads.add(threading.get_ident())
+                yield "fever and chills"
+
+        assert len(ahead.encode(list(source()))) == 500
+        assert sum(1 for _ in ahead.encode_stream(source())) == 500
+        assert threads == {threading.get_ident()}
+
+
+class TestOne:
+    @pytest.mark.parametrize("kind", ["query", "passage", None])
+    def test_equals_encode(self, encoder, texts, kind):
+        for text in texts[::7]:
+            found = encoder.encode_one(text, kind)
+            assert (found.shape, found.dtype) == ((384,), np.float32)
+            assert cosines(found, encoder.encode([text], kind)[0]) >= 0.99999
+
+    def test_takes_the_prefix_of_a_query(self, prefixed):
+        assert prefixed.encode_one("fever")[0] == 2 + 1 + 2  # query, :, fever between the special tokens
+        assert prefixed.encode_one("fever", "passage")[0] == 2 + 1
+
+    def test_is_counted_and_cut(self, encoder, caplog):
+        before = encoder.stats
+        with caplog.at_level(logging.WARNING, LOGGER):
+            encoder.encode_one("word " * 400)
+        done = encoder.stats - before
+        assert (done.texts, done.tokens, done.truncated) == (1, 256, 1)
+        assert "1 of 1 texts" in caplog.text
+
+    def test_something_else_than_a_string(self, encoder):
+        with pytest.raises(TypeError, match="text 0 is of type NoneType"):
+            encoder.encode_one(None)
+
+    def test_truncate_dim(self, encoder):
+        short = Encoder(encoder.files, encoder.tokeniser, encoder.backend, truncate_dim=64)
+        found = short.encode_one("fever")
+        assert found.shape == (64,)
+        np.testing.assert_allclose(np.linalg.norm(found), 1.0, atol=1e-6)
+
+
+def test_a_small_call_is_spread_over_all_cores(encoder):
+    backend = CountingBackend()
+    backend.token_budget, backend.parallel = 512, 4
+    spread = Encoder(encoder.files, encoder.tokeniser, backend)
+    spread.encode(["word " * 100] * 8)  # 816 tokens
+    assert [len(batch) for batch in backend.batches] == [2, 2, 2, 2]
+    backend.batches.clear()
+    spread.encode(["fever"] * 8)
+    assert [len(batch) for batch in backend.batches] == [8]  # too small to be worth it
 
 
 class TestTruncation:
@@ -191,10 +276,19 @@ class TestStats:
 class CountingBackend:
     """Stands for a device: the vector of a text is its number of tokens, everywhere."""
 
-    device, precision, token_budget = "cpu", "fp32", 16
+    precision, token_budget, parallel = "fp32", 16, 1
 
-    def embed(self, ids):
-        return np.repeat(np.asarray([[len(one)] for one in ids], dtype=np.float32), 384, axis=1)
+    def __init__(self, device="cpu"):
+        self.device = device
+        self.batches = []
+
+    def embed(self, batches):
+        for batch in batches:
+            self.batches.append(batch)
+            yield np.repeat(np.asarray([[len(one)] for one in batch], dtype=np.float32), 384, axis=1)
+
+    def embed_one(self, ids):
+        return np.full(384, len(ids), dtype=np.float32)
 
 
 @pytest.fixture

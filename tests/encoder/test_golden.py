@@ -34,7 +34,7 @@ def test_fp32_equals_the_stored_vectors(vectors):
 def test_bf16_is_near_sentence_transformers(texts, reference):
     vectors = Encoder.load("minilm", device="cpu", precision="bf16").encode(texts)
     similar = cosines(vectors, reference)
-    assert similar.min() >= 0.999
+    assert similar.min() >= 0.9999  # what precision="auto" promises
     assert similar.max() < 1.0 - 1e-7  # it did compute in another precision
 
 
@@ -43,7 +43,7 @@ def test_a_model_that_sentence_transformers_saved_again(minilm_folder, texts, tm
     model = SentenceTransformer(str(minilm_folder), device="cpu")
     model.max_seq_length = 100
     model.save(str(tmp_path))
-    saved = Encoder.load(str(tmp_path), device="cpu")
+    saved = Encoder.load(str(tmp_path), device="cpu", precision="fp32")
     assert (saved.max_tokens, saved.spec.pooling, saved.dim) == (100, "mean", 384)
     texts = texts[::4]  # with the longest
     expected = model.encode(texts, convert_to_numpy=True, normalize_embeddings=True)

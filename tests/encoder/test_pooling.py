@@ -89,7 +89,7 @@ def test_other_pooling_is_refused(tiny, edit_json, config, named):
 
 def test_prompts_of_the_models_own_config_are_used(tiny, edit_json):
     edit_json(tiny / "config_sentence_transformers.json", prompts={"query": "q: ", "document": "d: "})
-    encoder = Encoder.load(str(tiny), device="cpu")
+    encoder = Encoder.load(str(tiny), device="cpu", precision="fp32")
     assert (encoder.prefix("query"), encoder.prefix("passage")) == ("q: ", "d: ")
     expected = by_hand(tiny, ["q: " + text for text in TEXTS], "mean")
     np.testing.assert_allclose(encoder.encode(TEXTS, "query"), expected, atol=1e-5)

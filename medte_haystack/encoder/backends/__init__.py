@@ -1,6 +1,6 @@
-"""The seam for faster ways to compute: everything above it is text and NumPy, everything below it is a device."""
+"""The seam for ways to compute: everything above it is text and NumPy, everything below it is a device."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -8,21 +8,39 @@ from numpy.typing import NDArray
 
 from medte_haystack.encoder.files import ModelFiles
 
+Batch = Sequence[Sequence[int]]
+"""Token ids of some texts, special tokens included."""
+
 
 class Backend(Protocol):
-    """Computes the vectors of one batch.
+    """Computes vectors."""
 
-    :param device: Where it computes, e.g. ``cpu`` or ``cuda:0``.
-    :param precision: What it computes in, e.g. ``fp32`` or ``bf16``.
-    :param token_budget: Tokens of a batch that use the device well.
-    """
+    @property
+    def device(self) -> str:
+        """Where it computes, e.g. ``cpu`` or ``cuda:0``."""
+        ...
 
-    device: str
-    precision: str
-    token_budget: int
+    @property
+    def precision(self) -> str:
+        """What it computes in, e.g. ``fp32`` or ``bf16``."""
+        ...
 
-    def embed(self, ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """Return the pooled vectors of a batch of token id lists, unit length, shape (n, dim), in order."""
+    @property
+    def token_budget(self) -> int:
+        """Tokens of a batch that use the device well; halved if its memory does not suffice."""
+        ...
+
+    @property
+    def parallel(self) -> int:
+        """Batches computed at once."""
+        ...
+
+    def embed(self, batches: Iterable[Batch]) -> Iterator[NDArray[np.float32]]:
+        """Return each batch's vectors, unit length, float32, shape (n, dim); in order, reading a little ahead."""
+        ...
+
+    def embed_one(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        """Return one text's vector, shape (dim,), by the way with the least delay."""
         ...
 
 
@@ -30,10 +48,10 @@ def load_backend(files: ModelFiles, device: str | None, precision: str) -> Backe
     """Choose and load the backend for a model, device and precision.
 
     :param device: ``cpu``, ``cuda``, ``cuda:N``, ``mps``; None takes a GPU where there is one.
-    :param precision: ``auto``, ``fp32`` or ``bf16``.
+    :param precision: ``auto`` or a precision.
     :raises EncoderOptionError: If device or precision is unknown or not to be had on this machine.
     :raises ModelError: If the weights are missing, damaged, or do not fill the model.
     """
-    from medte_haystack.encoder.backends.torch_padded import TorchPadded
+    from medte_haystack.encoder.backends.choose import choose
 
-    return TorchPadded(files, device, precision)
+    return choose(files, device, precision)

@@ -1,0 +1,110 @@
+"""The comparison of all ways: on sets of texts, and by their length."""
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from bench.encode.ceiling import Rate, best_rates, tokens_per_second
+from bench.encode.process import Worker
+from bench.encode.results import Row, rows, table
+from bench.encode.session import Session
+from bench.encode.shapes import Shape
+from bench.encode.texts import Corpus, Counter, TextSet
+from bench.encode.ways import Way
+
+CEILING = "bench.encode.ceiling:CeilingWay"
+_LEAST_TEXTS = 32  # of a length, so that sentence-transformers' default batch is full
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """How to compare.
+
+    :param ways: The ways.
+    :param device: ``cpu`` or ``cuda``.
+    :param rounds: Rounds of each set of texts.
+    :param ceiling: Whether to measure the machine's ceiling.
+    :param quiet: Say nothing on the error output.
+    """
+
+    ways: Sequence[Way]
+    device: str
+    rounds: int
+    ceiling: bool = True
+    quiet: bool = False
+
+    def run(self, shape: Shape, sets: Sequence[TextSet]) -> dict[str, Any]:
+        """Have all ways encode all sets with one model.
+
+        :returns: ``ceiling`` and, for each set, its ``rows``; JSON-able.
+        """
+        before = self.measure_ceiling(shape)
+        with Session(self.ways, shape.folder, self.device, quiet=self.quiet) as session:
+            turns = {texts.name: session.rounds(texts, self.rounds) for texts in sets}
+            failed, about = dict(session.failed), dict(session.about)
+        after = self.measure_ceiling(shape)
+        rates = best_rates(before, after)
+        found = {
+            texts.name: rows(self.ways, texts, turns[texts.name], failed, about, rates, shape.dimensions)
+            for texts in sets
+        }
+        return {
+            "shape": shape.name,
+            "dimensions": asdict(shape.dimensions),
+            "max_tokens": shape.max_tokens,
+            "ceiling": {
+                "flops_per_second": rates,
+                "before": best_rates(before),
+                "after": best_rates(after),
+                "rates": [asdict(rate) for rate in (*before, *after)],
+            },
+            "workers": about,
+            "sets": [_set_to_dict(texts, found[texts.name], rates, shape) for texts in sets],
+        }
+
+    def measure_ceiling(self, shape: Shape) -> list[Rate]:
+        """Measure the machine's matrix products in a worker of their own, so that they are done when others begin."""
+        if not self.ceiling:
+            return []
+        with TemporaryDirectory() as scratch, Worker(CEILING, {"device": self.device}, Path(scratch, "log")) as worker:
+            result = worker.ask("measure", linears=shape.dimensions.linears())
+        for kernel, reason in result["failed"].items():
+            print(f"no ceiling from {kernel}: {reason}", file=sys.stderr)
+        return [Rate(**rate) for rate in result["rates"]]
+
+
+def _set_to_dict(texts: TextSet, found: Sequence[Row], rates: Mapping[str, float], shape: Shape) -> dict[str, Any]:
+    return {
+        "name": texts.name,
+        "texts": len(texts.texts),
+        "tokens": texts.tokens,
+        "ceiling_tokens_per_second": {
+            precision: tokens_per_second(rate, shape.dimensions, texts.lengths) for precision, rate in rates.items()
+        },
+        "rows": [row.to_dict() for row in found],
+    }
+
+
+def tables(run: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the table of each set of a run."""
+    for one in run["sets"]:
+        mean = one["tokens"] / one["texts"]
+        title = f"{run['shape']}, {one['name']}: {one['texts']:,} texts, {one['tokens']:,} tokens (mean {mean:.0f})"
+        ceilings = ", ".join(f"{name} {rate:,.0f}" for name, rate in one["ceiling_tokens_per_second"].items())
+        yield table(f"{title}; ceiling in tokens/s: {ceilings or 'not measured'}", [Row(**row) for row in one["rows"]])
+
+
+def by_length(
+    comparison: Comparison, shape: Shape, corpus: Corpus, lengths: Sequence[int], tokens: int
+) -> dict[str, Any]:
+    """Compare on texts of each length, about so many tokens each time."""
+    count = Counter(shape.folder, shape.max_tokens)
+    sets = [
+        count.of(f"{length} tokens", corpus.of_length(count, length, max(_LEAST_TEXTS, tokens // length)))
+        for length in sorted(set(lengths))
+        if length <= shape.max_tokens
+    ]
+    return comparison.run(shape, sets)

@@ -1,0 +1,110 @@
+"""Quantised models on disk, so that calibration is paid for once a machine.
+
+A file's name derives from all it was made from: the weights, the calibration texts and the way of quantising. So what
+is stale is never found; what is damaged is made anew. Of two processes at once one waits for the other, and a file
+appears whole or not at all.
+"""
+
+import hashlib
+import logging
+import os
+import tempfile
+from dataclasses import asdict, fields
+from pathlib import Path
+
+from filelock import FileLock
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from medte_haystack.encoder.backends.calibrate import TEXTS, calibrate
+from medte_haystack.encoder.backends.int8 import Int8Layer, Int8Weights
+from medte_haystack.encoder.bert import Bert
+from medte_haystack.encoder.files import ModelFiles
+
+logger = logging.getLogger(__name__)
+
+_FORMAT = 1  # raise it when the way of quantising changes
+_PATIENCE = 600  # seconds that another process may take to calibrate
+
+
+def cache_folder() -> Path:
+    """Return where quantised models are kept: ``MEDTE_CACHE``, or `medte` in the user's cache folder."""
+    if chosen := os.environ.get("MEDTE_CACHE"):
+        return Path(chosen).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "medte"
+
+
+def quantised(files: ModelFiles, bert: Bert) -> list[Int8Layer]:
+    """Return a model's layers in 8 bits, from the cache if it has them; a cache that is of no use is done without."""
+    path = cache_folder() / f"{files.spec.name.replace('/', '--')}-int8-{_key(files)[:16]}.safetensors"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        alone = FileLock(path.with_suffix(".lock")).acquire(timeout=_PATIENCE)
+    except OSError as error:  # a timeout is one too
+        _warn(path, error)
+        return _calibrated(files, bert)
+    with alone:
+        layers = _read(path, len(bert.layers))
+        if layers is None:
+            layers = _calibrated(files, bert)
+            try:
+                _write(path, layers)
+            except (OSError, SafetensorError) as error:
+                _warn(path, error)
+        return layers
+
+
+def _warn(path: Path, error: Exception) -> None:
+    logger.warning(
+        "the cache folder %s cannot be used (%s): the model is calibrated for this process alone; set MEDTE_CACHE to a"
+        " folder that can be written",
+        path.parent,
+        error,
+    )
+
+
+def _calibrated(files: ModelFiles, bert: Bert) -> list[Int8Layer]:
+    logger.info("model %s: calibrating for int8, once; this takes some seconds", files.spec.name)
+    return calibrate(files, bert)
+
+
+def _key(files: ModelFiles) -> str:
+    made_from = [str(_FORMAT), files.weights_sha256(), hashlib.sha256(TEXTS.read_bytes()).hexdigest(), repr(files.spec)]
+    return hashlib.sha256("\n".join(made_from).encode()).hexdigest()
+
+
+def _read(path: Path, layers: int) -> list[Int8Layer] | None:
+    if not path.is_file():
+        return None
+    try:
+        tensors = load_file(path)
+        return [
+            Int8Layer(
+                **{
+                    linear.name: Int8Weights(
+                        **{part.name: tensors[f"{number}.{linear.name}.{part.name}"] for part in fields(Int8Weights)}
+                    )
+                    for linear in fields(Int8Layer)
+                }
+            )
+            for number in range(layers)
+        ]
+    except (SafetensorError, KeyError) as error:
+        logger.warning("the cached model %s is damaged (%s) and is made anew", path, error)
+        return None
+
+
+def _write(path: Path, layers: list[Int8Layer]) -> None:
+    tensors = {
+        f"{number}.{linear}.{part}": tensor
+        for number, layer in enumerate(layers)
+        for linear, weights in asdict(layer).items()
+        for part, tensor in weights.items()
+    }
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.stem, suffix=".part", delete=False) as file:
+        part = Path(file.name)
+    try:
+        save_file(tensors, part)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

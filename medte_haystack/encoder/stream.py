@@ -1,0 +1,169 @@
+"""How a stream of texts flows through a backend: read in windows, tokenised ahead, computed in batches, put in order.
+
+Batches flow on from one window to the next, so a device never waits at the end of a window.
+"""
+
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medte_haystack.encoder.backends import Backend, Batch
+from medte_haystack.encoder.pack import plan_batches
+from medte_haystack.encoder.tokenise import Tokeniser, Tokens, check_string
+
+_WINDOW_BATCHES = 16  # computed by each core; more gives longer runs of equal length, fewer gives results sooner
+_CHARACTERS_A_TOKEN = 4
+_WINDOW_TEXTS = 16_384
+_LEAST_BATCH = 128  # tokens; below, a matrix product loses its speed
+
+
+T = TypeVar("T")
+
+
+class Timed(Generic[T]):
+    """An iterator that knows how long its items took to come.
+
+    :param seconds: Time spent waiting for items so far.
+    """
+
+    def __init__(self, items: Iterable[T]) -> None:
+        self.seconds = 0.0
+        self._items = iter(items)
+
+    def __iter__(self) -> Iterator[T]:
+        return self
+
+    def __next__(self) -> T:
+        started = time.perf_counter()
+        try:
+            return next(self._items)
+        finally:
+            self.seconds += time.perf_counter() - started
+
+
+class Window:
+    """Some tokenised texts and the place for their vectors.
+
+    :param vectors: One row a text, float32, shape (n, dim); complete when nothing is missing.
+    """
+
+    def __init__(self, tokens: Tokens, vectors: NDArray[np.float32]) -> None:
+        self.ids = tokens.ids
+        self.truncated = tokens.truncated
+        self.tokens = sum(map(len, tokens.ids))
+        self.vectors = vectors
+        self.missing = len(vectors)
+
+    def batch(self, positions: NDArray[np.intp]) -> Batch:
+        """Return the token ids at these positions."""
+        return [self.ids[position] for position in positions]
+
+    def fill(self, positions: NDArray[np.intp], vectors: NDArray[np.float32]) -> None:
+        """Put a batch's vectors in their places."""
+        self.vectors[positions] = vectors
+        self.missing -= len(positions)
+
+
+class Flow:
+    """Complete windows in order; an error in reading the texts is raised after all that came before it.
+
+    :param tokenised: The tokens of each window.
+    :param backend: What computes.
+    :param max_texts: Most texts of a batch, beside the token budget.
+    :param dim: Dimensions of a vector.
+    """
+
+    def __init__(self, tokenised: Iterable[Tokens], backend: Backend, max_texts: int | None, dim: int) -> None:
+        self.texts = 0
+        self.truncated = 0
+        self._failure: Exception | None = None
+        self._tokenised = tokenised
+        self._backend = backend
+        self._max_texts = max_texts
+        self._dim = dim
+        self._open: deque[Window] = deque()
+        self._places: deque[tuple[Window, NDArray[np.intp]]] = deque()
+
+    def __iter__(self) -> Iterator[Window]:
+        for vectors in self._backend.embed(self._batches()):
+            window, positions = self._places.popleft()
+            window.fill(positions, vectors)
+            while self._open and not self._open[0].missing:
+                yield self._open.popleft()
+        if self._failure:
+            raise self._failure
+
+    def _batches(self) -> Iterator[Batch]:
+        try:
+            for tokens in self._tokenised:
+                yield from self._plan(Window(tokens, np.empty((len(tokens.ids), self._dim), dtype=np.float32)))
+        except Exception as error:  # noqa: BLE001  raised again when all that came before it is computed
+            self._failure = error
+
+    def _plan(self, window: Window) -> Iterator[Batch]:
+        self.texts += len(window.vectors)
+        self.truncated += window.truncated
+        self._open.append(window)
+        for positions in plan_batches([len(one) for one in window.ids], self._budget(window), self._max_texts):
+            self._places.append((window, positions))
+            yield window.batch(positions)
+
+    def _budget(self, window: Window) -> int:
+        """Return the tokens of a batch: a small window is spread over all that compute at once."""
+        share = -(-window.tokens // self._backend.parallel)
+        return min(self._backend.token_budget, max(share, _LEAST_BATCH))
+
+
+def read_windows(texts: Iterable[str], backend: Backend) -> Iterator[list[str]]:
+    """Group texts into windows of some batches for each core; what came before an error is a window too.
+
+    :raises TypeError: If one of the texts is no string, naming its position.
+    """
+    most = backend.token_budget * backend.parallel * _WINDOW_BATCHES * _CHARACTERS_A_TOKEN
+    window: list[str] = []
+    first = characters = 0
+    try:
+        for text in texts:
+            check_string(text, first + len(window))
+            window.append(text)
+            characters += len(text)
+            if len(window) == _WINDOW_TEXTS or characters >= most:
+                yield window
+                first, window, characters = first + len(window), [], 0
+    except Exception:
+        if window:
+            yield window
+        raise
+    if window:
+        yield window
+
+
+def tokenise(windows: Iterable[Sequence[str]], tokeniser: Tokeniser, prefix: str, *, ahead: int) -> Iterator[Tokens]:
+    """Tokenise windows, in order.
+
+    :param ahead: Windows that a thread tokenises ahead, for a device that must not wait for it; 0 tokenises in this
+        thread. The texts are always read in this thread.
+    """
+
+    def of(window: Sequence[str]) -> Tokens:
+        return tokeniser([prefix + text for text in window] if prefix else window)
+
+    if not ahead:
+        yield from map(of, windows)
+        return
+    running: deque[Future[Tokens]] = deque()
+    with ThreadPoolExecutor(1, "medte-tokeniser") as pool:
+        try:
+            for window in windows:
+                running.append(pool.submit(of, window))
+                if len(running) > ahead:
+                    yield running.popleft().result()
+            while running:
+                yield running.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)

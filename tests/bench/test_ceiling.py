@@ -1,0 +1,40 @@
+import pytest
+
+from bench.encode import ceiling
+from bench.encode.ceiling import CeilingWay, Dimensions, Rate, best_rates, tokens_per_second
+
+BASE = Dimensions(layers=12, hidden=768, intermediate=3072)
+
+
+def test_linear_layers_cost_two_operations_a_weight():
+    weights = 12 * (4 * 768 * 768 + 2 * 768 * 3072)
+    assert BASE.linear_flops() == 2 * weights == 169_869_312
+
+
+def test_attention_costs_more_in_longer_texts():
+    assert BASE.attention_flops(100) == 12 * 4 * 100 * 768
+    assert BASE.flops([100, 512]) == 100 * (169_869_312 + 3_686_400) + 512 * (169_869_312 + 18_874_368)
+
+
+def test_a_rate_becomes_tokens_by_the_real_lengths():
+    assert tokens_per_second(1e12, BASE, [230]) == pytest.approx(1e12 / (169_869_312 + 12 * 4 * 230 * 768))
+    long, short = tokens_per_second(1e12, BASE, [512]), tokens_per_second(1e12, BASE, [12])
+    assert long < tokens_per_second(1e12, BASE, [512, 12]) < short
+
+
+def test_the_best_of_all_that_was_measured_counts():
+    before = [Rate("bf16", "mm", 256, 768, 768, 5.0), Rate("bf16", "linear", 256, 768, 768, 7.0)]
+    after = [Rate("bf16", "mm", 512, 768, 768, 6.0), Rate("fp32", "mm", 512, 768, 768, 2.0)]
+    assert best_rates(before, after) == {"bf16": 7.0, "fp32": 2.0}
+    assert best_rates([], []) == {}
+
+
+def test_products_are_measured_in_every_precision_or_a_reason_is_given(monkeypatch):
+    monkeypatch.setattr(ceiling, "_BURST_S", {"cpu": 0.001})
+    monkeypatch.setattr(ceiling, "_ROWS", {"cpu": (16,)})
+    found = CeilingWay("cpu").measure([(32, 96), (32, 32)])
+    rates = [Rate(**rate) for rate in found["rates"]]
+    assert {(rate.k, rate.n) for rate in rates if rate.precision == "fp32"} == {(32, 96), (32, 32)}
+    assert all(rate.flops_per_second > 0 for rate in rates)
+    told = {rate.precision for rate in rates} | {name.split()[0] for name in found["failed"]}
+    assert told == {"fp32", "bf16", "int8"}

@@ -1,0 +1,166 @@
+"""The CPU's backend: precisions, threads, and that neighbours do not matter."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from medte_haystack.encoder import Encoder
+from medte_haystack.encoder.backends import cpu
+from medte_haystack.encoder.backends.cpu import Cpu, _quota, lacks, usable_cores
+from medte_haystack.encoder.backends.packed import PackedBert
+from medte_haystack.encoder.backends.products import attend_by_products, attend_fused, onednn, plain
+from medte_haystack.encoder.bert import Bert
+from medte_haystack.encoder.pack import Pack
+from medte_haystack.errors import EncoderOptionError
+
+PRECISIONS = [
+    pytest.param(name, marks=pytest.mark.skipif(bool(lacks(name)), reason=f"this processor lacks {lacks(name)}"))
+    for name in ("fp32", "bf16", "int8")
+]
+SAME = {"fp32": 0.99999, "bf16": 0.9998, "int8": 0.9998}
+
+
+def cosines(left, right):
+    return (left * right).sum(axis=-1)
+
+
+@pytest.fixture
+def four_cores(monkeypatch):
+    monkeypatch.setattr(cpu, "usable_cores", lambda: 4)
+
+
+@pytest.fixture(scope="module")
+def ids(encoder, texts):
+    return encoder.tokeniser(texts).ids
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_company_and_order_do_not_matter(precision, texts, four_cores):
+    encoder = Encoder.load("minilm", device="cpu", precision=precision)
+    together = encoder.encode(texts)
+    alone = np.stack([encoder.encode_one(text, "passage") for text in texts])
+    assert cosines(alone, together).min() >= SAME[precision]
+    order = random.Random(1).sample(range(len(texts)), len(texts))
+    shuffled = encoder.encode([texts[position] for position in order], max_texts=5)
+    assert cosines(shuffled, together[order]).min() >= SAME[precision]
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_batches_come_in_order_from_threads(precision, encoder, ids, four_cores):
+    backend = Cpu(encoder.files, precision)
+    batches = [ids[start : start + 3] for start in range(0, len(ids), 3)]
+    found = list(backend.embed(iter(batches)))
+    assert [len(vectors) for vectors in found] == [len(batch) for batch in batches]
+    assert cosines(np.concatenate(found), np.stack([backend.embed_one(one) for one in ids])).min() >= SAME[precision]
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_few_batches(encoder, ids, number, four_cores):
+    assert len(list(Cpu(encoder.files, "fp32").embed([ids[:2]] * number))) == number
+
+
+def test_batches_are_read_only_a_little_ahead(encoder, ids, four_cores):
+    pulled = []
+    stream = Cpu(encoder.files, "fp32").embed(pulled.append(n) or ids[:1] for n in range(100))
+    next(stream)
+    assert len(pulled) <= 2 * 4 + 1
+    stream.close()
+    assert len(pulled) <= 2 * 4 + 1
+
+
+def test_an_error_in_a_thread_is_raised(encoder, ids, four_cores):
+    stream = Cpu(encoder.files, "fp32").embed([ids[:1], ids[:1], [[10**6]], ids[:1]])
+    with pytest.raises(IndexError):
+        list(stream)
+
+
+def test_the_callers_threads_stay_as_they_were(encoder, ids, four_cores):
+    before = torch.get_num_threads()
+    list(Cpu(encoder.files, "fp32").embed([ids[:1]] * 5))
+    assert torch.get_num_threads() == before
+
+
+class TestAttention:
+    """Both ways over the same packs, far-out scores included."""
+
+    LENGTHS = (40, 40, 17, 3, 3, 3, 1)
+
+    def packed(self, scale):
+        torch.manual_seed(2)
+        tokens, dim = sum(self.LENGTHS), 3 * 48
+        return scale * torch.randn(tokens, dim), Pack.of([[1] * length for length in self.LENGTHS]).runs()
+
+    @pytest.mark.parametrize("scale", [0.1, 1.0, 8.0, 30.0])
+    def test_products_equal_the_fused_kernel(self, scale):
+        qkv, runs = self.packed(scale)
+        expected = attend_fused(qkv, runs, heads=4)
+        torch.testing.assert_close(attend_by_products(qkv, runs, heads=4), expected, rtol=1e-4, atol=1e-4 * scale)
+
+    def test_each_text_attends_to_itself_alone(self):
+        qkv, runs = self.packed(1.0)
+        whole = attend_by_products(qkv.clone(), runs, heads=4)
+        qkv[:40] = 7.0  # another first text
+        changed = attend_by_products(qkv, runs, heads=4)
+        assert not torch.equal(whole[:40], changed[:40])
+        torch.testing.assert_close(whole[40:], changed[40:])
+
+    def test_what_is_not_a_number_stays_so(self):
+        qkv, runs = self.packed(1.0)
+        qkv[45, 0] = float("nan")
+        found = attend_by_products(qkv, runs, heads=4)
+        assert found[40:80].isnan().any()
+        assert not found[:40].isnan().any()
+        assert not found[80:].isnan().any()
+
+
+def test_one_dnn_equals_plain_operations(tiny_model, encoder):
+    bert = Bert.read(encoder.files)
+    ids = [[101, *range(2000, 2000 + length), 102] for length in (1, 30, 30, 7)]
+    ways = [
+        PackedBert(bert, "mean", [way(layer) for layer in bert.layers])
+        for way in (
+            lambda layer: plain(layer, bert.heads),
+            lambda layer: onednn(layer, bert.heads, torch.float32),
+        )
+    ]
+    np.testing.assert_allclose(ways[0](ids), ways[1](ids), atol=1e-6)
+
+
+class TestProcessor:
+    def test_a_precision_that_it_lacks(self, tiny, monkeypatch):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True})
+        assert Encoder.load(str(tiny), device="cpu").precision == "fp32"
+        for precision, name in (("bf16", "AVX512_BF16"), ("int8", "AVX512_VNNI")):
+            with pytest.raises(EncoderOptionError, match=f"'{precision}' is not to be had.*lacks {name}.*auto or fp32"):
+                Encoder.load(str(tiny), device="cpu", precision=precision)
+
+    def test_auto_takes_bf16_where_it_is_native(self, tiny, monkeypatch):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
+        assert Encoder.load(str(tiny), device="cpu").precision == "bf16"
+
+    def test_a_pytorch_without_one_dnn(self, tiny, monkeypatch):
+        with_it = Encoder.load(str(tiny), device="cpu", precision="fp32").encode(["fever", "chills"])
+        monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+        without = Encoder.load(str(tiny), device="cpu")
+        assert without.precision == "fp32"
+        np.testing.assert_allclose(without.encode(["fever", "chills"]), with_it, atol=1e-6)
+
+
+class TestCores:
+    def test_a_containers_quota(self, tmp_path):
+        path = tmp_path / "cpu.max"
+        for text, cores in (("max 100000", None), ("150000 100000", 2), ("20000 100000", 1), ("800000 100000", 8)):
+            path.write_text(text + "\n")
+            assert _quota(path) == cores
+        path.unlink()
+        assert _quota(path) is None
+
+    def test_threads_of_pytorch_are_a_limit(self):
+        before = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            assert usable_cores() == 1
+        finally:
+            torch.set_num_threads(before)
