@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-_ROWS = {"cpu": (256, 512, 1024), "cuda": (8192, 32768, 65536)}
+_ROWS = {"cpu": (512,), "cuda": (8192, 32768, 65536)}
 _BURSTS = 2
 _BURST_S = {"cpu": 0.1, "cuda": 0.05}
 
@@ -63,10 +63,10 @@ class Rate:
     flops_per_second: float
 
 
-def best_rates(*measured: Sequence[Rate]) -> dict[str, float]:
-    """Return the best rate of each precision over all that was measured, in operations a second."""
+def best_rates(rates: Iterable[Rate]) -> dict[str, float]:
+    """Return the best rate of each precision, in operations a second."""
     best: dict[str, float] = {}
-    for rate in (one for rates in measured for one in rates):
+    for rate in rates:
         best[rate.precision] = max(best.get(rate.precision, 0.0), rate.flops_per_second)
     return best
 

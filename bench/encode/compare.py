@@ -2,8 +2,10 @@
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -41,51 +43,58 @@ class Comparison:
 
         :returns: ``ceiling`` and, for each set, its ``rows``; JSON-able.
         """
-        before = self.measure_ceiling(shape)
-        with Session(self.ways, shape.folder, self.device, quiet=self.quiet) as session:
-            turns = {texts.name: session.rounds(texts, self.rounds) for texts in sets}
-            failed, about = dict(session.failed), dict(session.about)
-        after = self.measure_ceiling(shape)
-        rates = best_rates(before, after)
-        found = {
-            texts.name: rows(self.ways, texts, turns[texts.name], failed, about, rates, shape.dimensions)
-            for texts in sets
-        }
+        with Session(self.ways, shape.folder, self.device, quiet=self.quiet) as session, self._ceiling() as ceiling:
+            measured = [self._run_set(session, ceiling, shape, texts) for texts in sets]
+            about = dict(session.about)
         return {
             "shape": shape.name,
             "dimensions": asdict(shape.dimensions),
             "max_tokens": shape.max_tokens,
-            "ceiling": {
-                "flops_per_second": rates,
-                "before": best_rates(before),
-                "after": best_rates(after),
-                "rates": [asdict(rate) for rate in (*before, *after)],
-            },
             "workers": about,
-            "sets": [_set_to_dict(texts, found[texts.name], rates, shape) for texts in sets],
+            "sets": measured,
         }
 
-    def measure_ceiling(self, shape: Shape) -> list[Rate]:
-        """Measure the machine's matrix products in a worker of their own, so that they are done when others begin."""
+    def _run_set(self, session: Session, ceiling: Worker | None, shape: Shape, texts: TextSet) -> dict[str, Any]:
+        each_round: list[dict[str, float]] = []
+
+        def measure() -> None:
+            if ceiling is not None:
+                each_round.append(measure_ceiling(ceiling, shape))
+
+        turns = session.rounds(texts, self.rounds, measure)
+        rates = median_rates(each_round)
+        found = rows(self.ways, texts, turns, dict(session.failed), dict(session.about), rates, shape.dimensions)
+        return {
+            "name": texts.name,
+            "texts": len(texts.texts),
+            "tokens": texts.tokens,
+            "ceiling_flops_per_second": {"median": rates, "rounds": each_round},
+            "ceiling_tokens_per_second": {
+                precision: tokens_per_second(rate, shape.dimensions, texts.lengths) for precision, rate in rates.items()
+            },
+            "rows": [row.to_dict() for row in found],
+        }
+
+    @contextmanager
+    def _ceiling(self) -> Iterator[Worker | None]:
         if not self.ceiling:
-            return []
+            yield None
+            return
         with TemporaryDirectory() as scratch, Worker(CEILING, {"device": self.device}, Path(scratch, "log")) as worker:
-            result = worker.ask("measure", linears=shape.dimensions.linears())
-        for kernel, reason in result["failed"].items():
-            print(f"no ceiling from {kernel}: {reason}", file=sys.stderr)
-        return [Rate(**rate) for rate in result["rates"]]
+            yield worker
 
 
-def _set_to_dict(texts: TextSet, found: Sequence[Row], rates: Mapping[str, float], shape: Shape) -> dict[str, Any]:
-    return {
-        "name": texts.name,
-        "texts": len(texts.texts),
-        "tokens": texts.tokens,
-        "ceiling_tokens_per_second": {
-            precision: tokens_per_second(rate, shape.dimensions, texts.lengths) for precision, rate in rates.items()
-        },
-        "rows": [row.to_dict() for row in found],
-    }
+def measure_ceiling(worker: Worker, shape: Shape) -> dict[str, float]:
+    """Measure the machine's matrix products in a worker of their own; return the best rate of each precision."""
+    result = worker.ask("measure", linears=shape.dimensions.linears())
+    for kernel, reason in result["failed"].items():
+        print(f"no ceiling from {kernel}: {reason}", file=sys.stderr)
+    return best_rates([Rate(**rate) for rate in result["rates"]])
+
+
+def median_rates(rounds: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return each precision's median over the rounds, as the ways' own figures are."""
+    return {precision: median(one[precision] for one in rounds) for precision in (rounds[0] if rounds else ())}
 
 
 def tables(run: Mapping[str, Any]) -> Iterator[str]:

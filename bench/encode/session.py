@@ -3,7 +3,7 @@
 import itertools
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,9 +91,10 @@ class Session:
             self._fail(name, str(error))
             return None
 
-    def rounds(self, texts: TextSet, rounds: int) -> dict[str, Turns]:
+    def rounds(self, texts: TextSet, rounds: int, also: Callable[[], None] = lambda: None) -> dict[str, Turns]:
         """Have all ways encode the texts in turns, the order turned round every second time.
 
+        :param also: What else takes its turn once a round.
         :returns: What each way did that did not fail.
         """
         path = self._write(texts.name, texts.texts)
@@ -107,6 +108,7 @@ class Session:
         for number in range(rounds):
             for name in in_turn(done, number):
                 self._turn(name, done[name], path, keep=number == 0)
+            also()
             self._say(f"{texts.name}: round {number + 1} of {rounds} done")
         return {name: turns for name, turns in done.items() if name not in self.failed}
 

@@ -153,19 +153,19 @@ def describe(folder: Path, row: ModelSpec) -> ModelSpec:
         than a transformer with mean or cls pooling.
     """
     config = read_json(folder / "config.json")
-    if not isinstance(config.get("hidden_size"), int):
+    dim = config.get("hidden_size", config.get("dim"))  # DistilBERT says dim
+    if not isinstance(dim, int):
         raise ModelError(
             f"{folder} is no model folder: config.json with hidden_size is missing. Give the folder that"
             " `SentenceTransformer.save` or `save_pretrained` wrote, or one of the registry: " + ", ".join(MODELS),
             path=str(folder),
         )
     _refuse_other_modules(folder)
-    dim: int = config["hidden_size"]
     if row.dim not in (0, dim):
         raise ModelError(
             f"model {row.name!r} should have {row.dim} dimensions, {folder} has {dim}", expected=row.dim, found=dim
         )
-    positions = int(config.get("max_position_embeddings") or row.max_tokens)
+    positions = usable_positions(config) or row.max_tokens
     prompts = read_json(folder / "config_sentence_transformers.json").get("prompts") or {}
     return replace(
         row,
@@ -175,6 +175,22 @@ def describe(folder: Path, row: ModelSpec) -> ModelSpec:
         query_prefix=row.query_prefix or prompts.get("query") or "",
         passage_prefix=row.passage_prefix or prompts.get("passage") or prompts.get("document") or "",
     )
+
+
+_SKIPS_POSITIONS = frozenset({"roberta", "xlm-roberta", "mpnet", "camembert", "longformer", "roberta-prelayernorm"})
+
+
+def usable_positions(config: Mapping[str, Any]) -> int | None:
+    """Return how many tokens a model's positions suffice for, special tokens included; None if it does not say.
+
+    RoBERTa and its kin number positions from the one behind their padding token's id.
+    """
+    positions = config.get("max_position_embeddings")
+    if not isinstance(positions, int):
+        return None
+    if config.get("model_type") in _SKIPS_POSITIONS:
+        return positions - max(1, int(config.get("pad_token_id") or 0)) - 1  # MPNet: from 2 on whatever the id
+    return positions
 
 
 def _refuse_other_modules(folder: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Self
 from tokenizers import Encoding, Tokenizer
 
 from medte_haystack.encoder.files import ModelFiles
-from medte_haystack.encoder.models import read_json
+from medte_haystack.encoder.models import read_json, usable_positions
 from medte_haystack.errors import EncoderOptionError, ModelError
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -82,7 +82,7 @@ class Tokeniser:
         :raises EncoderOptionError: If the maximum is out of range.
         """
         config = read_json(files.folder / "config.json")
-        positions = int(config.get("max_position_embeddings") or files.spec.max_tokens)
+        positions = usable_positions(config) or files.spec.max_tokens
         if max_tokens is not None and not 3 <= max_tokens <= positions:
             raise EncoderOptionError(
                 f"max_tokens is {max_tokens}; model {files.spec.name!r} takes 3 to {positions}", max_tokens=max_tokens

@@ -2,6 +2,7 @@ import pytest
 
 from bench.encode import ceiling
 from bench.encode.ceiling import CeilingWay, Dimensions, Rate, best_rates, tokens_per_second
+from bench.encode.compare import median_rates
 
 BASE = Dimensions(layers=12, hidden=768, intermediate=3072)
 
@@ -22,11 +23,16 @@ def test_a_rate_becomes_tokens_by_the_real_lengths():
     assert long < tokens_per_second(1e12, BASE, [512, 12]) < short
 
 
-def test_the_best_of_all_that_was_measured_counts():
-    before = [Rate("bf16", "mm", 256, 768, 768, 5.0), Rate("bf16", "linear", 256, 768, 768, 7.0)]
-    after = [Rate("bf16", "mm", 512, 768, 768, 6.0), Rate("fp32", "mm", 512, 768, 768, 2.0)]
-    assert best_rates(before, after) == {"bf16": 7.0, "fp32": 2.0}
-    assert best_rates([], []) == {}
+def test_the_best_product_counts_and_the_median_over_rounds():
+    rates = [
+        Rate("bf16", "mm", 256, 768, 768, 5.0),
+        Rate("bf16", "linear", 256, 768, 768, 7.0),
+        Rate("fp32", "mm", 1, 1, 1, 2.0),
+    ]
+    assert best_rates(rates) == {"bf16": 7.0, "fp32": 2.0}
+    assert best_rates([]) == {}
+    assert median_rates([{"bf16": 7.0}, {"bf16": 9.0}, {"bf16": 1.0}]) == {"bf16": 7.0}
+    assert median_rates([]) == {}
 
 
 def test_products_are_measured_in_every_precision_or_a_reason_is_given(monkeypatch):

@@ -30,7 +30,7 @@ SHAPE = {
     "max_position_embeddings": 66,
 }
 KINDS = {
-    "distilbert": ("DistilBert", {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64, "hidden_size": 32}),
+    "distilbert": ("DistilBert", {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64}),
     "mpnet": ("MPNet", SHAPE),
     "roberta": ("Roberta", SHAPE),
     "xlm-roberta": ("XLMRoberta", {**SHAPE, "type_vocab_size": 1}),
@@ -48,8 +48,6 @@ def write_model(folder, kind, pad):
         vocab_size=len(vocabulary), pad_token_id=pad, bos_token_id=vocabulary["<s>"], **shape
     )
     getattr(transformers, f"{name}Model")(config).save_pretrained(folder)
-    written = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({"hidden_size": 32, **written}))  # DistilBERT calls it dim
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = processors.TemplateProcessing(
@@ -129,6 +127,22 @@ def test_the_longest_text_alone_and_beside_others(make, kind):
     for one, vector in zip(ids, together, strict=True):
         assert cosines(backend.embed_one(one), vector) >= 0.99999
     assert backend.embed_one(ids[0]).shape == (32,)
+
+
+@pytest.mark.parametrize("pad", [0, 1, 3])
+@pytest.mark.parametrize("kind", ["mpnet", "roberta", "xlm-roberta", "distilbert"])
+def test_no_text_is_longer_than_the_models_positions(make, kind, pad):
+    """RoBERTa and its kin number positions from behind the padding token's id."""
+    folder = make(kind, pad)
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast"}))
+    files = locate(str(folder))
+    positions = 512 if kind == "distilbert" else 66 - 1 - max(pad, 1)
+    assert files.spec.max_tokens == positions
+    ids = Tokeniser.of(files)(["growth " * 600]).ids
+    assert len(ids[0]) == positions
+    assert choose(files, "cpu", "fp32").embed_one(ids[0]).shape == (32,)
+    with pytest.raises(EncoderOptionError, match=f"takes 3 to {positions}"):
+        Tokeniser.of(files, positions + 1)
 
 
 def test_batches_in_order(make):
