@@ -9,23 +9,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def plan_batches(lengths: Sequence[int], token_budget: int, max_texts: int | None = None) -> Iterator[NDArray[np.intp]]:
+_LEAST_BATCH = 256  # tokens; below, a matrix product loses its speed
+
+
+def plan_batches(
+    lengths: Sequence[int], token_budget: int, max_texts: int | None = None, parallel: int = 1
+) -> Iterator[NDArray[np.intp]]:
     """Group texts of like length.
 
     :param lengths: Token counts.
     :param token_budget: Most tokens of a batch. A single text above the budget is a batch of its own.
     :param max_texts: Most texts of a batch; unbounded if None.
+    :param parallel: How many batches are computed at once. If several, the last ones become smaller, so that all end at
+        about the same time and few texts are spread over all.
     :returns: Index arrays, the longest texts first, which together hold every position once.
     """
     order = np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable")
+    left = sum(lengths)
     start = tokens = 0
+    budget = _share(left, token_budget, parallel)
     for end, position in enumerate(order):
-        tokens += lengths[position]
-        if end > start and (tokens > token_budget or end - start == max_texts):
+        if end > start and (tokens + lengths[position] > budget or end - start == max_texts):
             yield order[start:end]
-            start, tokens = end, lengths[position]
+            left -= tokens
+            start, tokens, budget = end, 0, _share(left, token_budget, parallel)
+        tokens += lengths[position]
     if start < len(order):
         yield order[start:]
+
+
+def _share(left: int, token_budget: int, parallel: int) -> int:
+    return token_budget if parallel == 1 else min(token_budget, max(_LEAST_BATCH, left // (2 * parallel)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,6 @@ from medte_haystack.encoder.tokenise import Tokeniser, Tokens, check_string
 _WINDOW_BATCHES = 16  # computed by each core; more gives longer runs of equal length, fewer gives results sooner
 _CHARACTERS_A_TOKEN = 4
 _WINDOW_TEXTS = 16_384
-_LEAST_BATCH = 128  # tokens; below, a matrix product loses its speed
 
 
 T = TypeVar("T")
@@ -109,14 +108,10 @@ class Flow:
         self.texts += len(window.vectors)
         self.truncated += window.truncated
         self._open.append(window)
-        for positions in plan_batches([len(one) for one in window.ids], self._budget(window), self._max_texts):
+        lengths = [len(one) for one in window.ids]
+        for positions in plan_batches(lengths, self._backend.token_budget, self._max_texts, self._backend.parallel):
             self._places.append((window, positions))
             yield window.batch(positions)
-
-    def _budget(self, window: Window) -> int:
-        """Return the tokens of a batch: a small window is spread over all that compute at once."""
-        share = -(-window.tokens // self._backend.parallel)
-        return min(self._backend.token_budget, max(share, _LEAST_BATCH))
 
 
 def read_windows(texts: Iterable[str], backend: Backend) -> Iterator[list[str]]:

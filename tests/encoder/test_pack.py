@@ -30,6 +30,14 @@ class TestPlan:
     def test_no_texts(self):
         assert list(plan_batches([], 100)) == []
 
+    def test_the_last_batches_are_smaller_where_several_are_computed_at_once(self):
+        batches = list(plan_batches([10] * 2000, 1000, parallel=4))
+        sizes = [10 * len(batch) for batch in batches]
+        assert sizes[:12] == [1000] * 12
+        assert sizes[12:] == sorted(sizes[12:], reverse=True)
+        assert max(sizes[-4:]) <= 250
+        assert sum(sizes) == 20_000
+
     def test_batches_are_filled(self):
         batches = list(plan_batches(self.LENGTHS, 1000))
         tokens = [sum(self.LENGTHS[position] for position in batch) for batch in batches]

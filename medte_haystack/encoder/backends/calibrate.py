@@ -18,7 +18,7 @@ from medte_haystack.encoder.tokenise import Tokeniser
 
 TEXTS = Path(__file__).parent.parent / "data" / "calibration.json"
 
-_BATCH_TOKENS = 512
+_BATCH_TOKENS = 1024
 
 
 def calibrate(files: ModelFiles, bert: Bert) -> list[Int8Layer]:

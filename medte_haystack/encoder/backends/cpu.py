@@ -21,7 +21,7 @@ from medte_haystack.encoder.bert import Bert
 from medte_haystack.encoder.files import ModelFiles
 from medte_haystack.errors import EncoderOptionError
 
-_TOKENS = 512  # of a batch: its inner states stay in a core's share of the cache, and products are at full speed
+_TOKENS = 1024  # of a batch: so many share one reading of the weights, and their inner states stay in the cache
 _LARGE = 31 << 20
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
