@@ -8,7 +8,6 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-
 _LEAST_BATCH = 256  # tokens; below, a matrix product loses its speed
 
 
