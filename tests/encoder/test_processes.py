@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 import pytest
 
-from medte_haystack.encoder.backends import child
+from medte_haystack.encoder.backends import child, cpu
 from medte_haystack.encoder.backends.child import ProcessError, Vectors
 from medte_haystack.encoder.backends.choose import choose
 from medte_haystack.encoder.backends.processes import Processes
@@ -96,7 +96,7 @@ class TestVectors:
     def test_what_it_is(self, processes):
         assert (processes.device, processes.precision) == ("cpu,cpu", "fp32")
         assert processes.parallel >= 2
-        assert processes.token_budget == 512
+        assert processes.token_budget == cpu._TOKENS
 
 
 class TestErrors:
