@@ -153,12 +153,18 @@ def tokenise(windows: Iterable[Sequence[str]], tokeniser: Tokeniser, prefix: str
         return
     running: deque[Future[Tokens]] = deque()
     with ThreadPoolExecutor(1, "medte-tokeniser") as pool:
+        failure = None
         try:
-            for window in windows:
-                running.append(pool.submit(of, window))
-                if len(running) > ahead:
-                    yield running.popleft().result()
+            try:
+                for window in windows:
+                    running.append(pool.submit(of, window))
+                    if len(running) > ahead:
+                        yield running.popleft().result()
+            except Exception as error:  # noqa: BLE001  raised again behind what came before it
+                failure = error
             while running:
                 yield running.popleft().result()
+            if failure:
+                raise failure
         finally:
             pool.shutdown(cancel_futures=True)

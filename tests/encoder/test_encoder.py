@@ -115,6 +115,18 @@ class TestOtherDevices:
         with pytest.raises(IndexError):  # the probe above took one of the lengths
             list(stream)
 
+    @pytest.mark.parametrize("number", [5, 60])
+    def test_what_came_before_an_error_is_given_first(self, encoder, number):
+        def source():
+            yield from ["fever and chills " * 3] * number
+            raise OSError("the source broke")
+
+        ahead = Encoder(encoder.files, Tokeniser.of(encoder.files, 64), CountingBackend("cuda:0"))
+        stream = ahead.encode_stream(source())
+        assert len([next(stream) for _ in range(number)]) == number
+        with pytest.raises(OSError, match="the source broke"):
+            next(stream)
+
     def test_the_texts_are_read_in_the_callers_thread(self, encoder):
         ahead = Encoder(encoder.files, Tokeniser.of(encoder.files, 64), CountingBackend("cuda:0"))
         threads = set()

@@ -69,8 +69,11 @@ def _calibrated(files: ModelFiles, bert: Bert) -> list[Int8Layer]:
 
 
 def _key(files: ModelFiles) -> str:
-    made_from = [str(_FORMAT), files.weights_sha256(), hashlib.sha256(TEXTS.read_bytes()).hexdigest(), repr(files.spec)]
-    return hashlib.sha256("\n".join(made_from).encode()).hexdigest()
+    read = [TEXTS, *(files.folder / name for name in ("config.json", "tokenizer.json", "vocab.txt"))]
+    hashes = [hashlib.sha256(path.read_bytes()).hexdigest() for path in read if path.is_file()]
+    spec = files.spec
+    wanted = (_FORMAT, files.weights_sha256(), spec.max_tokens, spec.query_prefix, spec.passage_prefix, *hashes)
+    return hashlib.sha256(repr(wanted).encode()).hexdigest()
 
 
 def _read(path: Path, layers: int) -> list[Int8Layer] | None:

@@ -67,7 +67,7 @@ class Cpu:
 
     def embed_one(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """Return the vector of one text, computed in this thread by all cores; shape (dim,)."""
-        vector: NDArray[np.float32] = self._model([ids])[0]
+        vector: NDArray[np.float32] = self._compute([ids])[0]
         return vector
 
     def embed(self, batches: Iterable[Batch]) -> Iterator[NDArray[np.float32]]:
@@ -112,7 +112,7 @@ def lacks(precision: str) -> str | None:
     if precision == "fp32":
         return None
     has = torch.cpu.get_capabilities() if has_onednn() else {}
-    wanted = {"bf16": ("avx512_bf16", "amx_bf16"), "int8": ("avx512_vnni", "avx_vnni", "amx_int8")}[precision]
+    wanted = {"bf16": ("avx512_bf16", "amx_bf16"), "int8": ("avx512_vnni", "amx_int8")}[precision]
     return None if any(has.get(one) for one in wanted) else " and ".join(one.upper() for one in wanted)
 
 
