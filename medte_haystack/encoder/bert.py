@@ -186,6 +186,13 @@ class _Tensors:
                 path=str(self._folder),
                 tensor=name,
             )
+        if not tensor.is_floating_point() or tensor.element_size() < 2:
+            raise ModelError(
+                f"the weights in {self._folder} are quantised ({name} is {tensor.dtype}), which is not read; take the"
+                " model in float32, float16 or bfloat16",
+                path=str(self._folder),
+                tensor=name,
+            )
         return tensor.float()
 
 

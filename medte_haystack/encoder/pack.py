@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-_LEAST_BATCH = 256  # tokens; below, a matrix product loses its speed
+_LEAST_SHARE = 4  # of the budget; a matrix product over fewer tokens loses its speed
 
 
 def plan_batches(
@@ -38,7 +38,9 @@ def plan_batches(
 
 
 def _share(left: int, token_budget: int, parallel: int) -> int:
-    return token_budget if parallel == 1 else min(token_budget, max(_LEAST_BATCH, left // (2 * parallel)))
+    return (
+        token_budget if parallel == 1 else min(token_budget, max(token_budget // _LEAST_SHARE, left // (2 * parallel)))
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,8 +94,9 @@ class Flow:
             window.fill(positions, vectors)
             while self._open and not self._open[0].missing:
                 yield self._open.popleft()
-        if self._failure:
-            raise self._failure
+        failure, self._failure = self._failure, None  # no cycle of the error, its frames and this
+        if failure:
+            raise failure
 
     def _batches(self) -> Iterator[Batch]:
         try:

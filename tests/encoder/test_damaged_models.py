@@ -77,6 +77,15 @@ def test_weights_of_another_shape(tiny, edit_json):
         load(tiny)
 
 
+@pytest.mark.parametrize("dtype", [torch.int8, torch.float8_e4m3fn])
+def test_weights_that_are_quantised(tiny, dtype):
+    tensors = load_file(tiny / "model.safetensors")
+    changed = {name: tensor.to(dtype) if "query.weight" in name else tensor for name, tensor in tensors.items()}
+    save_file(changed, tiny / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"are quantised .*query\.weight is torch"):
+        load(tiny)
+
+
 def test_an_unknown_architecture(tiny, edit_json):
     edit_json(tiny / "config.json", model_type="never-heard-of")
     with pytest.raises(ModelError, match="cannot be loaded"):

@@ -174,7 +174,7 @@ class TestOne:
 
 def test_a_small_call_is_spread_over_all_cores(encoder):
     backend = CountingBackend()
-    backend.token_budget, backend.parallel = 512, 4
+    backend.token_budget, backend.parallel = 1024, 4
     spread = Encoder(encoder.files, encoder.tokeniser, backend)
     spread.encode(["word " * 100] * 8)  # 816 tokens
     assert [len(batch) for batch in backend.batches] == [2, 2, 2, 2]
