@@ -81,11 +81,6 @@ class Bert:
         """Dimensions of a token's state."""
         return self.words.shape[1]
 
-    @property
-    def head_dim(self) -> int:
-        """Dimensions of a head."""
-        return self.dim // self.heads
-
     @classmethod
     def read(cls, files: ModelFiles) -> Self:
         """Read a model's weights.

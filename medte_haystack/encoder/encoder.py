@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from medte_haystack.encoder.backends import Backend, load_backend
 from medte_haystack.encoder.files import ModelFiles, locate
 from medte_haystack.encoder.models import DEFAULT_MODEL, ModelSpec
-from medte_haystack.encoder.stream import Flow, Timed, read_windows, tokenise
+from medte_haystack.encoder.stream import Flow, Reading, Timed, read_windows, tokenise
 from medte_haystack.encoder.tokenise import Tokeniser, check_string
 from medte_haystack.errors import EncoderOptionError
 
@@ -211,7 +211,7 @@ class Encoder:
         return vector
 
     def _stream(self, texts: Iterable[str], prefix: str, max_texts: int | None) -> Iterator[NDArray[np.float32]]:
-        reading = Timed(texts)
+        reading = Reading(texts)
         tokens = tokenise(
             read_windows(reading, self.backend), self.tokeniser, prefix, ahead=0 if self.backend.device == "cpu" else 2
         )
@@ -224,6 +224,7 @@ class Encoder:
                 self._count(EncodeStats(len(window.vectors), window.tokens, window.truncated, seconds - counted))
                 counted = seconds
                 yield from self._shorten(window.vectors)
+            reading.check()
         finally:  # also when the reader stops early
             if flow.truncated:
                 self._warn(flow.truncated, flow.texts)

@@ -45,6 +45,39 @@ class Timed(Generic[T]):
             self.seconds += time.perf_counter() - started
 
 
+class Reading:
+    """Texts as they come, each checked to be a string.
+
+    An error ends them and is kept until :meth:`check`, so that what came before it flows on to its vectors first.
+    """
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._texts = Timed(texts)
+        self._failure: Exception | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Time spent waiting for texts so far."""
+        return self._texts.seconds
+
+    def __iter__(self) -> Iterator[str]:
+        try:
+            for position, text in enumerate(self._texts):
+                check_string(text, position)
+                yield text
+        except Exception as error:  # noqa: BLE001  see check
+            self._failure = error
+
+    def check(self) -> None:
+        """Raise the error that ended the texts, if one did."""
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            try:
+                raise failure
+            finally:
+                del failure  # no cycle of the error, its frames and itself
+
+
 class Window:
     """Some tokenised texts and the place for their vectors.
 
@@ -69,7 +102,7 @@ class Window:
 
 
 class Flow:
-    """Complete windows in order; an error in reading the texts is raised after all that came before it.
+    """Complete windows in order.
 
     :param tokenised: The tokens of each window.
     :param backend: What computes.
@@ -80,7 +113,6 @@ class Flow:
     def __init__(self, tokenised: Iterable[Tokens], backend: Backend, max_texts: int | None, dim: int) -> None:
         self.texts = 0
         self.truncated = 0
-        self._failure: Exception | None = None
         self._tokenised = tokenised
         self._backend = backend
         self._max_texts = max_texts
@@ -94,16 +126,10 @@ class Flow:
             window.fill(positions, vectors)
             while self._open and not self._open[0].missing:
                 yield self._open.popleft()
-        failure, self._failure = self._failure, None  # no cycle of the error, its frames and this
-        if failure:
-            raise failure
 
     def _batches(self) -> Iterator[Batch]:
-        try:
-            for tokens in self._tokenised:
-                yield from self._plan(Window(tokens, np.empty((len(tokens.ids), self._dim), dtype=np.float32)))
-        except Exception as error:  # noqa: BLE001  raised again when all that came before it is computed
-            self._failure = error
+        for tokens in self._tokenised:
+            yield from self._plan(Window(tokens, np.empty((len(tokens.ids), self._dim), dtype=np.float32)))
 
     def _plan(self, window: Window) -> Iterator[Batch]:
         self.texts += len(window.vectors)
@@ -116,25 +142,16 @@ class Flow:
 
 
 def read_windows(texts: Iterable[str], backend: Backend) -> Iterator[list[str]]:
-    """Group texts into windows of some batches for each core; what came before an error is a window too.
-
-    :raises TypeError: If one of the texts is no string, naming its position.
-    """
+    """Group texts into windows of some batches for each core."""
     most = backend.token_budget * backend.parallel * _WINDOW_BATCHES * _CHARACTERS_A_TOKEN
     window: list[str] = []
-    first = characters = 0
-    try:
-        for text in texts:
-            check_string(text, first + len(window))
-            window.append(text)
-            characters += len(text)
-            if len(window) == _WINDOW_TEXTS or characters >= most:
-                yield window
-                first, window, characters = first + len(window), [], 0
-    except Exception:
-        if window:
+    characters = 0
+    for text in texts:
+        window.append(text)
+        characters += len(text)
+        if len(window) == _WINDOW_TEXTS or characters >= most:
             yield window
-        raise
+            window, characters = [], 0
     if window:
         yield window
 
@@ -154,18 +171,12 @@ def tokenise(windows: Iterable[Sequence[str]], tokeniser: Tokeniser, prefix: str
         return
     running: deque[Future[Tokens]] = deque()
     with ThreadPoolExecutor(1, "medte-tokeniser") as pool:
-        failure = None
         try:
-            try:
-                for window in windows:
-                    running.append(pool.submit(of, window))
-                    if len(running) > ahead:
-                        yield running.popleft().result()
-            except Exception as error:  # noqa: BLE001  raised again behind what came before it
-                failure = error
+            for window in windows:
+                running.append(pool.submit(of, window))
+                if len(running) > ahead:
+                    yield running.popleft().result()
             while running:
                 yield running.popleft().result()
-            if failure:
-                raise failure
         finally:
             pool.shutdown(cancel_futures=True)

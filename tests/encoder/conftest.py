@@ -9,7 +9,10 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel
 
-from medte_haystack.encoder import Encoder, locate
+from medte_haystack.encoder import Encoder, ModelFiles, Tokeniser, locate
+from medte_haystack.encoder.backends.packed import PackedBert
+from medte_haystack.encoder.backends.products import plain
+from medte_haystack.encoder.bert import Bert
 
 torch.set_num_threads(1)  # threads that wait for one another are slow where tests share few cores
 
@@ -22,14 +25,32 @@ def encoder() -> Encoder:
 
 
 @pytest.fixture(scope="session")
-def minilm_folder() -> Path:
-    return locate("minilm").folder
+def minilm() -> ModelFiles:
+    return locate("minilm")
+
+
+@pytest.fixture(scope="session")
+def minilm_folder(minilm) -> Path:
+    return minilm.folder
 
 
 @pytest.fixture(scope="session")
 def texts() -> list[str]:
     """Medical sentences of many lengths, and what else arrives in practice."""
     return json.loads((GOLDEN / "texts.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def ids(minilm, texts) -> list[list[int]]:
+    """The token ids of all the texts."""
+    return Tokeniser.of(minilm)(texts).ids
+
+
+@pytest.fixture(scope="session")
+def reference(minilm, ids) -> np.ndarray:
+    """Their vectors by PyTorch's plain operations in float32, which define what every backend must equal."""
+    bert = Bert.read(minilm)
+    return PackedBert(bert, "mean", [plain(layer, bert.heads) for layer in bert.layers])(ids)
 
 
 @pytest.fixture(scope="session")

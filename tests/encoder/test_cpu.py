@@ -31,11 +31,6 @@ def four_cores(monkeypatch):
     monkeypatch.setattr(cpu, "usable_cores", lambda: 4)
 
 
-@pytest.fixture(scope="module")
-def ids(encoder, texts):
-    return encoder.tokeniser(texts).ids
-
-
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_company_and_order_do_not_matter(precision, texts, four_cores):
     encoder = Encoder.load("minilm", device="cpu", precision=precision)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from medte_haystack.encoder import Tokeniser
 from medte_haystack.encoder.backends import cuda
 from medte_haystack.encoder.backends.cuda import Cuda
 from medte_haystack.encoder.backends.cuda_forward import Forward, attend_by_text, attend_flash
@@ -29,22 +28,6 @@ def uncompiled(monkeypatch):
     """Compiling takes longer than all the tests; a small first pass is enough here."""
     monkeypatch.setattr(torch, "compile", lambda function: function)
     monkeypatch.setattr(cuda, "_WARM_UP", 300)
-
-
-@pytest.fixture(scope="session")
-def minilm():
-    return locate("minilm")
-
-
-@pytest.fixture(scope="session")
-def ids(minilm, texts):
-    return Tokeniser.of(minilm)(texts).ids
-
-
-@pytest.fixture(scope="session")
-def reference(minilm, ids):
-    bert = Bert.read(minilm)
-    return PackedBert(bert, "mean", [plain(layer, bert.heads) for layer in bert.layers])(ids)
 
 
 def on_cpu(files, precision="fp32", link=None) -> Cuda:

@@ -6,31 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from medte_haystack.encoder import Tokeniser
 from medte_haystack.encoder.backends import cuda
 from medte_haystack.encoder.backends.cuda import Cuda
-from medte_haystack.encoder.backends.packed import PackedBert
-from medte_haystack.encoder.backends.products import plain
-from medte_haystack.encoder.bert import Bert
-from medte_haystack.encoder.files import locate
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
-
-
-@pytest.fixture(scope="session")
-def minilm():
-    return locate("minilm")
-
-
-@pytest.fixture(scope="session")
-def ids(minilm, texts):
-    return Tokeniser.of(minilm)(texts).ids
-
-
-@pytest.fixture(scope="session")
-def reference(minilm, ids):
-    bert = Bert.read(minilm)
-    return PackedBert(bert, "mean", [plain(layer, bert.heads) for layer in bert.layers])(ids)
 
 
 def cosines(left, right):

@@ -19,7 +19,6 @@ from medte_haystack.encoder.backends.packed import LayerProducts, PackedBert
 from medte_haystack.encoder.backends.products import onednn, plain
 from medte_haystack.encoder.bert import Bert
 from medte_haystack.encoder.files import ModelFiles
-from medte_haystack.errors import EncoderOptionError
 
 _TOKENS = 1024  # of a batch: so many share one reading of the weights, and their inner states stay in the cache
 _LARGE = 31 << 20
@@ -30,19 +29,13 @@ class Cpu:
     """A BERT encoder on the CPU.
 
     :param files: The model.
-    :param precision: ``fp32``, ``bf16`` or ``int8``.
-    :raises EncoderOptionError: If the processor lacks the precision.
+    :param precision: ``fp32``, ``bf16`` or ``int8``; `choose` asks :func:`lacks` first.
     :raises ModelError: If the weights are missing, damaged, or do not fill the model.
     """
 
     device = "cpu"
 
     def __init__(self, files: ModelFiles, precision: str) -> None:
-        if reason := lacks(precision):
-            raise EncoderOptionError(
-                f"precision {precision!r} is not to be had on this processor, which lacks {reason}; take auto or fp32",
-                precision=precision,
-            )
         self.precision = precision
         self.parallel = usable_cores()
         self._model = self._load(files)

@@ -1,6 +1,6 @@
 """Models of other shapes than BERT's, by sentence-transformers."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from medte_haystack.encoder.backends import Batch
-from medte_haystack.encoder.backends.memory import Halving, joined
+from medte_haystack.encoder.backends.one_by_one import OneByOne
 from medte_haystack.encoder.files import ModelFiles
 from medte_haystack.encoder.models import read_json
 from medte_haystack.errors import ModelError
@@ -17,7 +17,7 @@ _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 _BUDGET = {"cpu": 2048, "cuda": 16_384, "mps": 8192}  # tokens; a small batch stays in a CPU's caches
 
 
-class SentenceTransformersBackend:
+class SentenceTransformersBackend(OneByOne):
     """A transformer of any type that sentence-transformers can load, with mean or cls pooling.
 
     It is given token ids, so that texts are cut and counted as for every other model. Code that comes with a model is
@@ -29,28 +29,11 @@ class SentenceTransformersBackend:
     :raises ModelError: If sentence-transformers is not installed, or the model cannot be loaded or lacks weights.
     """
 
-    parallel = 1
-
     def __init__(self, files: ModelFiles, device: str, precision: str) -> None:
-        self.device = device
         self.precision = precision
         self._padding = int(read_json(files.folder / "config.json").get("pad_token_id") or 0)
         self._model = _load(files, device, _DTYPES[precision])
-        self._compute = Halving(self._vectors, _BUDGET[torch.device(device).type], device)
-
-    @property
-    def token_budget(self) -> int:
-        """Tokens of a batch."""
-        return self._compute.token_budget
-
-    def embed(self, batches: Iterable[Batch]) -> Iterator[NDArray[np.float32]]:
-        """Return the vectors of each batch, in order."""
-        for batch in batches:
-            yield joined(self._compute(batch))
-
-    def embed_one(self, ids: Sequence[int]) -> NDArray[np.float32]:
-        """Return the vector of one text, shape (dim,)."""
-        return joined(self._compute([ids])).reshape(-1)
+        super().__init__(self._vectors, _BUDGET[torch.device(device).type], device)
 
     @torch.inference_mode()
     def _vectors(self, batch: Batch) -> NDArray[np.float32]:
