@@ -37,7 +37,10 @@ Model = Annotated[
         " to search: the index's own].",
     ),
 ]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:N or mps [default: a GPU where there is one].")]
+Device = Annotated[
+    str | None,
+    typer.Option(help="cpu, cuda, cuda:N, mps, cuda:all, or a list of GPUs [default: a GPU where there is one]."),
+]
 Precision = Annotated[str, typer.Option(help="What is computed in: auto, fp32, bf16, int8 (CPU), fp8 (GPU).")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Quiet = Annotated[

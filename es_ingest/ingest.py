@@ -192,7 +192,7 @@ class Ingester:
     def _encoded(
         self, chunks: Iterable[PlacedChunk], summary: Summary, progress: Shown | None
     ) -> Iterator[tuple[PlacedChunk, NDArray[np.float32]]]:
-        waiting: deque[PlacedChunk] = deque()  # read ahead by the encoder; at most one of its windows
+        waiting: deque[PlacedChunk] = deque()  # read ahead by the encoder: a few of its windows
 
         def texts() -> Iterator[str]:
             for placed in chunks:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -23,6 +24,7 @@ def is_bert_shaped(config: Mapping[str, Any]) -> bool:
         and config.get("position_embedding_type") in (None, "absolute")
         and not config.get("is_decoder")
         and not config.get("add_cross_attention")
+        and not config.get("quantization_config")
     )
 
 
@@ -88,23 +90,35 @@ class Bert:
         :raises ModelError: If weights are missing, damaged, or of another shape than `config.json` says.
         """
         config = read_json(files.folder / "config.json")
-        layers = int(config["num_hidden_layers"])
+        number = partial(_number, files.folder / "config.json", config)
+        layers = number("num_hidden_layers")
         tensors = _Tensors(files)
         tensors.check_all_there(layers)
-        dim, inner = int(config["hidden_size"]), int(config["intermediate_size"])
-        heads, positions = int(config["num_attention_heads"]), int(config["max_position_embeddings"])
+        dim, inner = number("hidden_size"), number("intermediate_size")
+        heads, positions = number("num_attention_heads"), number("max_position_embeddings")
         if dim % heads:
             raise ModelError(f"{files.folder}: {heads} heads do not divide {dim} dimensions", path=str(files.folder))
-        kinds = tensors.take("embeddings.token_type_embeddings.weight", int(config.get("type_vocab_size", 2)), dim)
+        kinds = tensors.take("embeddings.token_type_embeddings.weight", number("type_vocab_size", 2), dim)
         read_layer = partial(_read_layer, tensors, dim=dim, inner=inner, head_dim=dim // heads)
         return cls(
-            words=tensors.take("embeddings.word_embeddings.weight", int(config["vocab_size"]), dim),
+            words=tensors.take("embeddings.word_embeddings.weight", number("vocab_size"), dim),
             positions=tensors.take("embeddings.position_embeddings.weight", positions, dim) + kinds[0],
             norm=tensors.affine("embeddings.LayerNorm", dim),
             layers=tuple(read_layer(f"encoder.layer.{n}.") for n in range(layers)),
             heads=heads,
-            epsilon=float(config.get("layer_norm_eps", 1e-12)),
+            epsilon=number("layer_norm_eps", 1e-12, whole=False),
         )
+
+
+def _number(
+    path: Path, config: Mapping[str, Any], key: str, default: float | None = None, *, whole: bool = True
+) -> Any:
+    value = config.get(key, default)
+    if isinstance(value, int if whole else int | float) and not isinstance(value, bool) and value > 0:
+        return value
+    raise ModelError(
+        f"{path}: {key} is {value!r}, not a number above 0; fetch the model again", path=str(path), key=key, value=value
+    )
 
 
 def _read_layer(tensors: "_Tensors", name: str, *, dim: int, inner: int, head_dim: int) -> Layer:

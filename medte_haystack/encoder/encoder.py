@@ -215,7 +215,7 @@ class Encoder:
         tokens = tokenise(
             read_windows(reading, self.backend), self.tokeniser, prefix, ahead=0 if self.backend.device == "cpu" else 2
         )
-        flow = Flow(tokens, self.backend, max_texts, self.spec.dim)
+        flow = Flow(tokens, reading, self.backend, max_texts, self.spec.dim)
         computing = Timed(flow)
         counted = 0.0
         try:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from medte_haystack.encoder.models import MODELS, ModelSpec, describe, find_row
+from medte_haystack.encoder.models import MODELS, ModelSpec, describe, find_row, read_json
 from medte_haystack.errors import ModelError, ModelNotAvailableError
 
 logger = logging.getLogger(__name__)
@@ -41,18 +41,29 @@ class ModelFiles:
     folder: Path
 
     def weights(self) -> list[Path]:
-        """Return the safetensors files, sorted by name.
+        """Return the safetensors files: `model.safetensors`, else the parts that its index names, sorted by name.
 
-        :raises ModelError: If there is none: pickled weights are never loaded, since unpickling runs code.
+        :raises ModelError: If there is none, or a part is missing. Pickled weights are never loaded, since unpickling
+            runs code.
         """
-        found = sorted(self.folder.glob("model*.safetensors"))
-        if not found:
+        if (whole := self.folder / "model.safetensors").is_file():
+            return [whole]
+        index = self.folder / "model.safetensors.index.json"
+        of_tensor = read_json(index).get("weight_map")
+        names = sorted(set(map(str, of_tensor.values()))) if isinstance(of_tensor, dict) else []
+        for name in names:
+            if Path(name).name != name or not (self.folder / name).is_file():
+                raise ModelError(
+                    f"{self.folder} lacks the weights {name}, which {index.name} names; fetch the model again",
+                    path=str(self.folder / name),
+                )
+        if not names:
             raise ModelError(
                 f"{self.folder} holds no model.safetensors; pickled weights (*.bin) are not loaded because unpickling"
                 " runs code. Convert them with `save_pretrained`, which writes safetensors",
                 path=str(self.folder),
             )
-        return found
+        return [self.folder / name for name in names]
 
     def weights_sha256(self) -> str:
         """Return the sha256 over the weight files, in hex: the identity of the vector space."""

@@ -49,9 +49,12 @@ class Reading:
     """Texts as they come, each checked to be a string.
 
     An error ends them and is kept until :meth:`check`, so that what came before it flows on to its vectors first.
+
+    :param ended: Whether the last text has been read.
     """
 
     def __init__(self, texts: Iterable[str]) -> None:
+        self.ended = False
         self._texts = Timed(texts)
         self._failure: Exception | None = None
 
@@ -67,6 +70,7 @@ class Reading:
                 yield text
         except Exception as error:  # noqa: BLE001  see check
             self._failure = error
+        self.ended = True
 
     def check(self) -> None:
         """Raise the error that ended the texts, if one did."""
@@ -105,15 +109,19 @@ class Flow:
     """Complete windows in order.
 
     :param tokenised: The tokens of each window.
+    :param reading: The texts that they come from.
     :param backend: What computes.
     :param max_texts: Most texts of a batch, beside the token budget.
     :param dim: Dimensions of a vector.
     """
 
-    def __init__(self, tokenised: Iterable[Tokens], backend: Backend, max_texts: int | None, dim: int) -> None:
+    def __init__(
+        self, tokenised: Iterable[Tokens], reading: Reading, backend: Backend, max_texts: int | None, dim: int
+    ) -> None:
         self.texts = 0
         self.truncated = 0
         self._tokenised = tokenised
+        self._reading = reading
         self._backend = backend
         self._max_texts = max_texts
         self._dim = dim
@@ -136,7 +144,8 @@ class Flow:
         self.truncated += window.truncated
         self._open.append(window)
         lengths = [len(one) for one in window.ids]
-        for positions in plan_batches(lengths, self._backend.token_budget, self._max_texts, self._backend.parallel):
+        parallel = self._backend.parallel if self._reading.ended else 1  # else the next window's batches follow at once
+        for positions in plan_batches(lengths, self._backend.token_budget, self._max_texts, parallel):
             self._places.append((window, positions))
             yield window.batch(positions)
 
@@ -159,8 +168,8 @@ def read_windows(texts: Iterable[str], backend: Backend) -> Iterator[list[str]]:
 def tokenise(windows: Iterable[Sequence[str]], tokeniser: Tokeniser, prefix: str, *, ahead: int) -> Iterator[Tokens]:
     """Tokenise windows, in order.
 
-    :param ahead: Windows that a thread tokenises ahead, for a device that must not wait for it; 0 tokenises in this
-        thread. The texts are always read in this thread.
+    :param ahead: Windows that one thread tokenises ahead, for a device that must not wait for it (the tokenizer itself
+        uses all cores); 0 tokenises in this thread. The texts are always read in this thread.
     """
 
     def of(window: Sequence[str]) -> Tokens:

@@ -188,7 +188,8 @@ class TestBackend:
         assert isinstance(backend, cpu.Cpu)
         assert [record.getMessage() for record in caplog.records] == ["model tiny on cpu in fp32"]
 
-    def test_several_devices(self, files, gpus):
+    def test_several_devices(self, files, gpus, monkeypatch):
+        monkeypatch.setattr(Processes, "start", lambda _: None)
         gpus(2)
         backend = choose(files, "cuda:all", "auto")
         assert isinstance(backend, Processes)

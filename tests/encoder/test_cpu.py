@@ -1,6 +1,10 @@
 """The CPU's backend: precisions, threads, and that neighbours do not matter."""
 
+import os
 import random
+from concurrent.futures import ThreadPoolExecutor
+from select import select
+from signal import SIGKILL
 
 import numpy as np
 import pytest
@@ -9,6 +13,7 @@ import torch
 from medte_haystack.encoder import Encoder
 from medte_haystack.encoder.backends import cpu
 from medte_haystack.encoder.backends.cpu import Cpu, _quota, lacks, usable_cores
+from medte_haystack.encoder.backends.memory import Halving
 from medte_haystack.encoder.backends.packed import PackedBert
 from medte_haystack.encoder.backends.products import attend_by_products, attend_fused, onednn, plain
 from medte_haystack.encoder.bert import Bert
@@ -29,6 +34,14 @@ def cosines(left, right):
 @pytest.fixture
 def four_cores(monkeypatch):
     monkeypatch.setattr(cpu, "usable_cores", lambda: 4)
+
+
+@pytest.fixture
+def three_threads():
+    before = torch.get_num_threads()  # tests have PyTorch use one
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -71,10 +84,63 @@ def test_an_error_in_a_thread_is_raised(encoder, ids, four_cores):
         list(stream)
 
 
-def test_the_callers_threads_stay_as_they_were(encoder, ids, four_cores):
-    before = torch.get_num_threads()
-    list(Cpu(encoder.files, "fp32").embed([ids[:1]] * 5))
-    assert torch.get_num_threads() == before
+def threads_of_a_new_thread():
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(torch.get_num_threads).result()
+
+
+def test_threads_of_others_stay_as_they_were(encoder, ids, four_cores, three_threads):
+    backend = Cpu(encoder.files, "fp32")
+    first, second = (backend.embed([ids[:1]] * 9) for _ in range(2))
+    for stream in (first, second, first):  # two at once, the first one ends last
+        next(stream)
+        assert threads_of_a_new_thread() == 3
+    for stream in (second, first):
+        list(stream)
+        assert threads_of_a_new_thread() == torch.get_num_threads() == 3
+
+
+def test_each_batch_is_computed_by_one_thread(encoder, ids, four_cores, three_threads, monkeypatch):
+    backend = Cpu(encoder.files, "fp32")
+    seen = []
+    monkeypatch.setattr(backend, "_in_memory", lambda batch: seen.append(torch.get_num_threads()) or [np.zeros(1)])
+    list(backend.embed([ids[:1]] * 9))
+    assert seen == [1] * 9
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_encodes(encoder, texts, three_threads):
+    expected = encoder.encode_one(texts[0])  # by several threads, which the child will not have
+    reader, writer = os.pipe()
+    if not (child := os.fork()):
+        try:
+            os.write(writer, encoder.encode_one(texts[0]).tobytes() + encoder.encode(texts[:1]).tobytes())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    assert select([reader], [], [], 60)[0], os.kill(child, SIGKILL)
+    with os.fdopen(reader, "rb") as pipe:
+        found = np.frombuffer(pipe.read(), dtype=np.float32).reshape(2, -1)
+    os.waitpid(child, 0)
+    np.testing.assert_allclose(found[0], expected, atol=1e-5)
+    assert np.linalg.norm(found[1]) == pytest.approx(1, abs=1e-5)
+
+
+def test_memory_that_does_not_suffice(encoder, four_cores, monkeypatch, caplog):
+    backend = Cpu(encoder.files, "fp32")
+    batch = [[101, *range(2000, 2048), 102]] * 20
+    expected = list(backend.embed([batch] * 5))
+    compute = backend._model.__call__
+
+    def narrow(batch):
+        if sum(map(len, batch)) > 512:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return compute(batch)
+
+    monkeypatch.setattr(backend, "_in_memory", Halving(narrow, backend.token_budget, "cpu"))
+    np.testing.assert_allclose(list(backend.embed([batch] * 5)), expected, atol=1e-5)
+    assert backend.token_budget == 512
+    assert caplog.text.count("the memory of cpu does not suffice") == 1
 
 
 class TestAttention:
@@ -152,10 +218,11 @@ class TestCores:
         path.unlink()
         assert _quota(path) is None
 
-    def test_threads_of_pytorch_are_a_limit(self):
-        before = torch.get_num_threads()
+    def test_a_lone_text_keeps_to_the_quota(self, encoder, three_threads, monkeypatch):
+        monkeypatch.setattr(cpu, "usable_cores", lambda: 2)
+        Cpu(encoder.files, "fp32")
+        assert torch.get_num_threads() == 2
+
+    def test_threads_of_pytorch_are_a_limit(self, three_threads):
         torch.set_num_threads(1)
-        try:
-            assert usable_cores() == 1
-        finally:
-            torch.set_num_threads(before)
+        assert usable_cores() == 1

@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -75,6 +76,62 @@ def test_weights_of_another_shape(tiny, edit_json):
         ModelError, match=r"do not fit config\.json: .*intermediate.* has shape \(64, 32\), not \(128, 32\)"
     ):
         load(tiny)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("num_hidden_layers", None),
+        ("num_hidden_layers", "two"),
+        ("intermediate_size", 0),
+        ("num_attention_heads", -1),
+        ("type_vocab_size", 2.5),
+        ("max_position_embeddings", True),
+        ("layer_norm_eps", "small"),
+    ],
+)
+def test_numbers_that_are_none(tiny, edit_json, key, value):
+    edit_json(tiny / "config.json", **{key: value})
+    with pytest.raises(ModelError, match=rf"config\.json: {key} is {value!r}, not a number above 0") as caught:
+        load(tiny)
+    assert (caught.value.key, caught.value.value) == (key, value)
+
+
+def in_parts(folder) -> dict[str, str]:
+    """Save a model's weights as hubs hold large ones; return each tensor's file."""
+    tensors = {name: tensor.half() for name, tensor in load_file(folder / "model.safetensors").items()}
+    files = {name: f"model-0000{1 + number % 2}-of-00002.safetensors" for number, name in enumerate(sorted(tensors))}
+    for file in set(files.values()):
+        save_file({name: tensors[name] for name in tensors if files[name] == file}, folder / file)
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": files}))
+    return files
+
+
+def test_weights_in_half_precision_and_in_parts(tiny):
+    texts = ["fever", "What causes acromegaly?"]
+    whole = Encoder.load(str(tiny), device="cpu", precision="fp32").encode(texts)
+    in_parts(tiny)
+    parts = Encoder.load(str(tiny), device="cpu", precision="fp32")
+    assert len(parts.files.weights()) == 2
+    assert (parts.encode(texts) * whole).sum(axis=1).min() >= 0.9999
+
+
+@pytest.mark.parametrize("lost", ["model-00002-of-00002.safetensors", "../model.safetensors"])
+def test_a_part_that_is_missing(tiny, lost):
+    files = in_parts(tiny)
+    if lost in files.values():
+        (tiny / lost).unlink()
+    else:
+        (tiny / "model.safetensors.index.json").write_text(json.dumps({"weight_map": dict.fromkeys(files, lost)}))
+    with pytest.raises(ModelError, match=f"lacks the weights {lost}, which model.safetensors.index.json names"):
+        load(tiny)
+
+
+def test_other_weights_beside_the_model_are_left_alone(tiny):
+    expected = load(tiny).encode(["fever"])
+    (tiny / "model_quantized.safetensors").write_bytes(b"of another library")
+    np.testing.assert_array_equal(load(tiny).encode(["fever"]), expected)
 
 
 @pytest.mark.parametrize("dtype", [torch.int8, torch.float8_e4m3fn])

@@ -183,6 +183,17 @@ def test_a_small_call_is_spread_over_all_cores(encoder):
     assert [len(batch) for batch in backend.batches] == [8]  # too small to be worth it
 
 
+def test_batches_become_smaller_only_at_the_end_of_a_stream(encoder):
+    backend = CountingBackend()
+    backend.token_budget, backend.parallel = 1024, 4
+    list(Encoder(encoder.files, encoder.tokeniser, backend).encode_stream("fever " * 98 for _ in range(1010)))
+    sizes = [len(batch) for batch in backend.batches]
+    assert sum(sizes) == 1010
+    first_small = next(place for place, size in enumerate(sizes) if size < 6)  # 6 are left at the end of a window
+    assert sum(sizes[:first_small]) > 800  # over several windows
+    assert min(sizes) <= 3
+
+
 class TestTruncation:
     LONG = "Secret diagnosis: acromegaly. " * 100
 

@@ -199,6 +199,17 @@ def test_weights_that_lack_tensors(make):
     assert sorted(caught.value.missing) == sorted(lost)
 
 
+def test_weights_of_a_layer_that_transformers_ignores(make):
+    folder = make("distilbert")
+    weights = load_file(folder / "model.safetensors")
+    name = next(name for name in weights if "layer.1.attention" in name).rpartition(".attention")[0]
+    weights[f"{name}.attention.self.distance_embedding.weight"] = torch.zeros(7, 8)  # relative positions
+    save_file(weights, folder / "model.safetensors")
+    with pytest.raises(ModelError, match=r"hold 1 tensors that transformers does not compute with") as caught:
+        choose(locate(str(folder)), "cpu", "auto")
+    assert [name.rpartition("self.")[2] for name in caught.value.unused] == ["distance_embedding.weight"]
+
+
 @pytest.mark.parametrize("kept", [0, 200])
 def test_weights_that_were_cut(make, kept):
     folder = make("mpnet")

@@ -14,6 +14,7 @@ from itertools import islice
 import numpy as np
 import psutil
 import pytest
+import torch
 
 from medte_haystack.encoder.backends import child, cpu
 from medte_haystack.encoder.backends.child import ProcessError, Vectors
@@ -135,27 +136,27 @@ class TestErrors:
 
 
 class TestEnds:
-    def test_a_process_that_is_killed_is_an_error_until_it_is_closed(self, files):
-        backend = Processes(files, ["cpu"], "fp32")
-        backend.embed_one([101, 102])
-        os.kill(pids(backend)[0], signal.SIGKILL)
-        assert gone(pids(backend)[0])
-        for _ in range(2):
-            with pytest.raises(
-                ProcessError, match="process that computes on cpu ended by signal 9; was memory"
-            ) as caught:
-                list(backend.embed(batches(10)))
-            assert (caught.value.device, caught.value.status) == ("cpu", -9)
+    def test_a_process_that_ended_is_started_again(self, files):
+        backend = Processes(files, ["cpu", "cpu"], "fp32")
+        backend.start()
+        killed, kept = pids(backend)
+        os.kill(killed, signal.SIGKILL)
+        assert gone(killed)
+        assert len(list(backend.embed(batches(10)))) == 10
+        started, other = pids(backend)
+        assert (started != killed, other) == (True, kept)
         backend.close()
-        assert len(list(backend.embed(batches(2)))) == 2  # by a new process
-        backend.close()
+        assert gone(started)
+        assert gone(kept)
 
     def test_a_process_that_is_killed_while_it_is_waited_for(self, files):
         backend = Processes(files, ["cpu"], "fp32")
         os.kill(backend._started()[0].process.pid, signal.SIGSTOP)
         threading.Timer(0.2, os.kill, (pids(backend)[0], signal.SIGKILL)).start()
-        with pytest.raises(ProcessError, match="ended by signal 9"):
+        with pytest.raises(ProcessError, match="process that computes on cpu ended by signal 9; was memory") as caught:
             next(backend.embed(batches(1)))
+        assert (caught.value.device, caught.value.status) == ("cpu", -9)
+        assert len(list(backend.embed(batches(2)))) == 2  # by a new one
         backend.close()
 
     def test_a_process_that_cannot_start(self, files, monkeypatch):
@@ -176,10 +177,27 @@ class TestEnds:
         gc.collect()
         assert all(gone(pid) for pid in started)
 
-    def test_nothing_starts_before_it_is_needed(self, files):
-        backend = Processes(files, ["cpu", "cpu"], "fp32")
-        assert pids(backend) == []
-        backend.close()
+    def test_they_start_and_fail_when_the_model_is_loaded(self, tiny):
+        (tiny / "model.safetensors").write_bytes(b"short")
+        with pytest.raises(ModelError, match="cannot be loaded"):
+            choose(locate(str(tiny)), "cpu,cpu", "fp32")
+
+
+@pytest.mark.parametrize("asked", ["auto", "bf16"])
+def test_devices_without_the_precision(files, monkeypatch, caplog, asked):
+    class Refusing(Processes):
+        def start(self):
+            if self.precision != "fp32":
+                raise EncoderOptionError("cuda:1 computes nonsense in bf16")
+
+    monkeypatch.setattr("medte_haystack.encoder.backends.processes.Processes", Refusing)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
+    if asked == "auto":
+        assert choose(files, "cpu,cpu", asked).precision == "fp32"
+        assert "computes nonsense" in caplog.text
+    else:
+        with pytest.raises(EncoderOptionError, match="nonsense"):
+            choose(files, "cpu,cpu", asked)
 
 
 SCRIPT = """

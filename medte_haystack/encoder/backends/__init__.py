@@ -47,7 +47,8 @@ class Backend(Protocol):
 def load_backend(files: ModelFiles, device: str | None, precision: str) -> Backend:
     """Choose and load the backend for a model, device and precision.
 
-    :param device: ``cpu``, ``cuda``, ``cuda:N``, ``mps``; None takes a GPU where there is one.
+    :param device: ``cpu``, ``cuda``, ``cuda:N``, ``mps``; ``cuda:all`` or a list such as ``cuda:0,cuda:1`` for
+        several; None takes a GPU where there is one.
     :param precision: ``auto`` or a precision.
     :raises EncoderOptionError: If device or precision is unknown or not to be had on this machine.
     :raises ModelError: If the weights are missing, damaged, or do not fill the model.

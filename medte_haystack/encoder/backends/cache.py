@@ -23,7 +23,7 @@ from medte_haystack.encoder.files import ModelFiles
 
 logger = logging.getLogger(__name__)
 
-_FORMAT = 1  # raise it when the way of quantising changes
+_FORMAT = 2  # raise it when the way of quantising changes
 _PATIENCE = 600  # seconds that another process may take to calibrate
 
 
@@ -41,6 +41,8 @@ def quantised(files: ModelFiles, bert: Bert) -> list[Int8Layer]:
         path.parent.mkdir(parents=True, exist_ok=True)
         alone = FileLock(path.with_suffix(".lock")).acquire(timeout=_PATIENCE)
     except OSError as error:  # a timeout is one too
+        if (layers := _read(path, len(bert.layers))) is not None:  # made before, by someone who may write there
+            return layers
         _warn(path, error)
         return _calibrated(files, bert)
     with alone:
@@ -77,9 +79,9 @@ def _key(files: ModelFiles) -> str:
 
 
 def _read(path: Path, layers: int) -> list[Int8Layer] | None:
-    if not path.is_file():
-        return None
     try:
+        if not path.is_file():
+            return None
         tensors = load_file(path)
         return [
             Int8Layer(
@@ -92,8 +94,8 @@ def _read(path: Path, layers: int) -> list[Int8Layer] | None:
             )
             for number in range(layers)
         ]
-    except (SafetensorError, KeyError) as error:
-        logger.warning("the cached model %s is damaged (%s) and is made anew", path, error)
+    except (SafetensorError, KeyError, OSError) as error:
+        logger.warning("the cached model %s cannot be read (%s) and is made anew", path, error)
         return None
 
 

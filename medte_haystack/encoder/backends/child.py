@@ -133,7 +133,7 @@ def _read(requests: BinaryIO, waiting: "queue.SimpleQueue[Numbered]") -> None:
         while True:
             number, flat, lengths = pickle.load(requests)  # noqa: S301  our parent wrote it
             waiting.put((number, unpacked(flat, lengths)))
-    except (EOFError, OSError, pickle.UnpicklingError):
+    except Exception:  # noqa: BLE001  the stream ends, or breaks off somewhere inside a message
         os._exit(0)  # the parent is gone, or done with us; nothing that is being computed is wanted
 
 

@@ -113,7 +113,7 @@ def _lacks(precision: str, devices: Sequence[str]) -> str | None:
 
 def _load(files: ModelFiles, devices: Sequence[str], precision: str, *, auto: bool) -> Backend:
     if len(devices) > 1:
-        return _processes(files, devices, precision)
+        return _processes(files, devices, precision, auto=auto)
     (device,) = devices
     kind = torch.device(device).type
     if kind == "cpu":
@@ -143,7 +143,7 @@ def _fallback_precision(asked: str, model_type: str) -> str:
 
 def _load_fallback(files: ModelFiles, devices: Sequence[str], precision: str, model_type: str) -> Backend:
     if len(devices) > 1:
-        return _processes(files, devices, precision)
+        return _processes(files, devices, precision, auto=False)
     from medte_haystack.encoder.backends.sentence_transformers import SentenceTransformersBackend
 
     logger.warning(
@@ -154,7 +154,16 @@ def _load_fallback(files: ModelFiles, devices: Sequence[str], precision: str, mo
     return SentenceTransformersBackend(files, devices[0], precision)
 
 
-def _processes(files: ModelFiles, devices: Sequence[str], precision: str) -> Backend:
+def _processes(files: ModelFiles, devices: Sequence[str], precision: str, *, auto: bool) -> Backend:
     from medte_haystack.encoder.backends.processes import Processes
 
-    return Processes(files, devices, precision)
+    backend = Processes(files, devices, precision)
+    try:
+        backend.start()
+    except EncoderOptionError as error:
+        if not auto or precision == "fp32":
+            raise
+        logger.warning("%s", error)
+        backend = Processes(files, devices, "fp32")
+        backend.start()
+    return backend

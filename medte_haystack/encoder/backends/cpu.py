@@ -1,6 +1,8 @@
 """The CPU: one batch a core, each computed by a single thread, so that no core ever waits for another."""
 
+import logging
 import os
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,6 +22,8 @@ from medte_haystack.encoder.backends.products import onednn, plain
 from medte_haystack.encoder.bert import Bert
 from medte_haystack.encoder.files import ModelFiles
 
+logger = logging.getLogger(__name__)
+
 _TOKENS = 1024  # of a batch: so many share one reading of the weights, and their inner states stay in the cache
 _LARGE = 31 << 20
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -38,6 +42,9 @@ class Cpu:
     def __init__(self, files: ModelFiles, precision: str) -> None:
         self.precision = precision
         self.parallel = usable_cores()
+        if torch.get_num_threads() > self.parallel:  # a lone text would wait for threads that the quota stops
+            logger.info("PyTorch uses %d threads from now on, all that this process may", self.parallel)
+            torch.set_num_threads(self.parallel)
         self._model = self._load(files)
         self._in_memory = Halving(self._model, _TOKENS, self.device)
         torch.empty(_LARGE, dtype=torch.uint8)  # once freed, glibc keeps blocks of up to that size for the next batch
@@ -79,8 +86,7 @@ class Cpu:
 
     def _embed_in_threads(self, ready: deque[Batch], upcoming: Iterator[Batch]) -> Iterator[NDArray[np.float32]]:
         # threads of one call only: a pool that is kept would be dead in a forked child
-        intended = torch.get_num_threads()
-        pool = ThreadPoolExecutor(self.parallel, "medte-encoder", _compute_alone)
+        pool = ThreadPoolExecutor(self.parallel, "medte-encoder", _compute_alone, (torch.get_num_threads(),))
         running: deque[Future[NDArray[np.float32]]] = deque()
         try:
             running.extend(pool.submit(self._compute, batch) for batch in ready)
@@ -92,12 +98,23 @@ class Cpu:
                 yield running.popleft().result()
         finally:  # also when the reader stops early or a batch fails
             pool.shutdown(wait=True, cancel_futures=True)
-            torch.set_num_threads(intended)  # what new threads start with; the workers had set it to 1
 
 
-def _compute_alone() -> None:
-    torch.get_num_threads()  # makes PyTorch set this thread up now, so that the next line is not undone later
-    torch.set_num_threads(1)
+def _compute_alone(threads_of_others: int) -> None:
+    """Have this thread compute by itself. What PyTorch lets new threads start with stays as it was."""
+    with _SETTING_UP:
+        torch.get_num_threads()  # makes PyTorch set this thread up now, so that the next line is not undone later
+        torch.set_num_threads(1)  # for this thread, and for those to come; the latter is put right in another thread
+        other = threading.Thread(target=torch.set_num_threads, args=(threads_of_others,))
+        other.start()
+        other.join()
+
+
+_SETTING_UP = threading.Lock()
+
+# OpenMP waits for ever in a forked child for the threads that the parent had; one thread needs none of them.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 def lacks(precision: str) -> str | None:

@@ -3,8 +3,8 @@
 Weights are quantised by output channel. Inputs of the attention and of the feed-forward's first product are shifted
 and smoothed by channel, with ranges from calibration: outlier channels are scaled down and their weights up
 (SmoothQuant, arXiv:2211.10438; shifts as in Outlier Suppression+, arXiv:2304.09145). The feed-forward's second product,
-whose inputs have outlying tokens that no fixed range fits, is quantised token by token. No vector depends on its
-neighbours.
+whose inputs have outlying tokens that no fixed range fits, is quantised token by token. So no range depends on what
+other texts a batch holds.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,8 @@ from medte_haystack.encoder.bert import Affine, Layer
 _SMOOTHING = 0.6  # share of a channel's spread that moves into the weights
 _LEVELS = 127  # of 8 bits with a sign
 _TINY = 1e-4  # spread of a channel that never moved
-_LOWEST_GELU = 0.17  # GELU is never below -0.17
+_UNSIGNED = 255  # of 8 bits without
+_GELU_LEAST = -0.17  # GELU is never below
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +86,18 @@ def quantise_rows(values: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def quantise_by_token(affine: Affine) -> Int8Weights:
-    """Quantise a linear layer whose inputs are given their range token by token, so without factor and shift."""
+    """Quantise a linear layer behind a GELU, whose inputs are given their range token by token.
+
+    There is no factor and no shift; the bias holds what the least input, level 0, is worth.
+    """
     weight, scale = quantise_rows(affine.weight)
-    return Int8Weights(weight, scale, affine.bias, torch.empty(0), torch.empty(0))
+    return Int8Weights(
+        weight=weight,
+        scale=scale,
+        bias=affine.bias + _GELU_LEAST * scale * weight.sum(1),
+        factor=torch.empty(0),
+        shift=torch.empty(0),
+    )
 
 
 class Int8Linear:
@@ -104,22 +114,24 @@ class Int8Linear:
     def __call__(self, inputs: Tensor, dtype: torch.dtype, *, gelu: bool = False) -> Tensor:
         """Quantise inputs by the calibrated ranges and multiply; shape (tokens, outputs)."""
         levels = torch.addcmul(self._weights.shift, inputs, self._weights.factor).clamp_(0, 255)
-        return self._multiply(levels, self._weights.bias, dtype, gelu=gelu)
+        return self._multiply(levels, 128, self._weights.bias, dtype, gelu=gelu)
 
     def by_token(self, inputs: Tensor) -> Tensor:
-        """Quantise non-negligible inputs token by token and multiply; `inputs` are overwritten. Float32."""
-        most = inputs.amax(1, keepdim=True).clamp_(min=_LOWEST_GELU)
-        levels = inputs.mul_(_LEVELS / most).add_(128.5)
-        found = self._multiply(levels, None, torch.float32)
-        return found.mul_(most / _LEVELS).add_(self._weights.bias)
+        """Quantise what a GELU gave token by token and multiply; `inputs` are overwritten. Float32."""
+        step = inputs.amax(1, keepdim=True).clamp_(min=0).sub_(_GELU_LEAST).div_(_UNSIGNED)
+        levels = inputs.div_(step).add_(0.5 - _GELU_LEAST / step)
+        found = self._multiply(levels, 0, None, torch.float32)
+        return found.mul_(step).add_(self._weights.bias)
 
-    def _multiply(self, levels: Tensor, bias: Tensor | None, dtype: torch.dtype, *, gelu: bool = False) -> Tensor:
+    def _multiply(
+        self, levels: Tensor, zero: int, bias: Tensor | None, dtype: torch.dtype, *, gelu: bool = False
+    ) -> Tensor:
         integers = levels.to(torch.int16).to(torch.uint8)  # by way of int16: PyTorch's direct conversion is slow
         kind, algorithm = ("gelu", "none") if gelu else ("none", "")
         result: Tensor = torch.ops.onednn.qlinear_pointwise(
             integers,
             1.0,
-            128,
+            zero,
             self._packed,
             self._weights.scale,
             self._no_shift,

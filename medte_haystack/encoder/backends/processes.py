@@ -31,9 +31,10 @@ _PROGRAM = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from {modul
 
 
 class Processes:
-    """The same model on several devices, batches handed to whichever is free. The processes start when first needed.
+    """The same model on several devices, batches handed to whichever is free.
 
-    They end when this object is closed or collected, when this process ends, and when it is killed.
+    The processes end when this object is closed or collected, when this process ends, and when it is killed. What is
+    needed and has ended, or never began, is started by the next call.
 
     :param files: The model.
     :param devices: One process each; several times ``cpu`` shares out the cores.
@@ -77,26 +78,37 @@ class Processes:
         return min(self._started(), key=Child.load).submit([ids]).result().reshape(-1)
 
     def close(self) -> None:
-        """End the processes. They start again when they are needed again."""
+        """End the processes."""
         with self._lock:
             if self._finalizer is not None:
                 self._finalizer()
             self._children = []
+
+    def start(self) -> None:
+        """Start the processes that do not run, and wait until they have loaded the model.
+
+        :raises MedTEError: What one raised in loading it, with its type.
+        """
+        self._started()
 
     def _started(self) -> "list[Child]":
         with self._lock:
             if self._owner != os.getpid():  # a forked process has copies of the pipes, but nobody reads them
                 self._children = []
             if not self._children:
-                self._children = self._start()
+                self._children = self._start(self._devices)
                 self._owner = os.getpid()
                 self._finalizer = weakref.finalize(self, _close, self._children)
+            for place, child in enumerate(self._children):
+                if child.failed:
+                    child.close()
+                    (self._children[place],) = self._start([child.device])
             return self._children
 
-    def _start(self) -> "list[Child]":
+    def _start(self, devices: Sequence[str]) -> "list[Child]":
         children: list[Child] = []
         try:
-            for device in self._devices:
+            for device in devices:
                 children.append(Child(self._files, device, self.precision, self._threads))  # noqa: PERF401  closed on error
             for child in children:  # all load at the same time
                 child.wait_until_ready()
@@ -134,6 +146,11 @@ class Child:
         self._requests, self._answers = self.process.stdin, self.process.stdout
         threading.Thread(target=self._listen, name=f"medte-{device}", daemon=True).start()
         self._send((files, device, precision, threads))
+
+    @property
+    def failed(self) -> bool:
+        """Whether it has ended."""
+        return self._failure is not None or self.process.poll() is not None
 
     def load(self) -> int:
         """Return how many batches it has been asked for."""
@@ -188,7 +205,7 @@ class Child:
         try:
             while True:
                 self._take(pickle.load(self._answers))  # noqa: S301  our own process wrote it
-        except (EOFError, OSError, ValueError, pickle.UnpicklingError):
+        except Exception:  # noqa: BLE001  the stream ends, or breaks off somewhere inside a message
             self._fail(self._ended())
         finally:
             self._answers.close()
@@ -197,10 +214,11 @@ class Child:
         match answer:
             case Vectors(number, vectors, token_budget):
                 self.token_budget = token_budget
-                self._asked.pop(number).set_result(vectors)
+                if asked := self._asked.pop(number, None):
+                    asked.set_result(vectors)
             case Failure(None, error):
                 self._ready.set_exception(error)
-            case Failure(number, error) if number is not None:
+            case Failure(number, error) if number in self._asked:
                 self._asked.pop(number).set_exception(error)
             case Ready(_, token_budget, parallel):
                 self.token_budget, self.parallel = token_budget, parallel
@@ -225,8 +243,8 @@ class Child:
         code = self.process.poll()
         how = f"by signal {-code}; was memory short?" if code is not None and code < 0 else f"with status {code}"
         return ProcessError(
-            f"the process that computes on {self.device} ended {how}; what it said last is on the error output. Close"
-            " the encoder's backend, or load the encoder again, to go on",
+            f"the process that computes on {self.device} ended {how}; what it said last is on the error output."
+            " The next call starts it again",
             device=self.device,
             status=code,
         )

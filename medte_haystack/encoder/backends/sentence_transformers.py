@@ -1,5 +1,6 @@
 """Models of other shapes than BERT's, by sentence-transformers."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -65,7 +66,7 @@ def _load(files: ModelFiles, device: str, dtype: torch.dtype) -> torch.nn.Module
     safely = {"local_files_only": True, "trust_remote_code": False}
     try:
         with _quiet():
-            missing = _missing(files)
+            missing, unused = _misfits(files)
             transformer = Transformer(
                 str(files.folder),
                 model_kwargs={"dtype": dtype, "use_safetensors": True, **safely},
@@ -84,13 +85,21 @@ def _load(files: ModelFiles, device: str, dtype: torch.dtype) -> torch.nn.Module
             path=str(files.folder),
             missing=missing,
         )
+    if unused:
+        raise ModelError(
+            f"the weights in {files.folder} hold {len(unused)} tensors that transformers does not compute with,"
+            f" {unused[0]} first, so the vectors would be wrong; take another model, or a version of transformers that"
+            " knows this one",
+            path=str(files.folder),
+            unused=unused,
+        )
     pooling = Pooling(files.spec.dim, pooling_mode=files.spec.pooling)
     model: torch.nn.Module = SentenceTransformer(modules=[transformer, pooling], device=device).eval()
     return model
 
 
-def _missing(files: ModelFiles) -> list[str]:
-    """Return the names of weights that the model needs and its files lack; they would silently be random."""
+def _misfits(files: ModelFiles) -> tuple[list[str], list[str]]:
+    """Return the names of weights that the files lack, which would be random, and of a layer's that go unused."""
     from transformers import AutoModel
 
     _, info = AutoModel.from_pretrained(
@@ -100,7 +109,8 @@ def _missing(files: ModelFiles) -> list[str]:
         local_files_only=True,
         output_loading_info=True,
     )
-    return sorted(key for key in info["missing_keys"] if not key.startswith("pooler."))
+    missing = sorted(key for key in info["missing_keys"] if not key.startswith("pooler."))
+    return missing, sorted(key for key in info["unexpected_keys"] if re.search(r"\blayers?\.\d+\.", key))
 
 
 @contextmanager
