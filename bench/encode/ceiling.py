@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-_ROWS = {"cpu": (512,), "cuda": (8192, 32768, 65536)}
+_ROWS = {"cpu": (512, 1024), "cuda": (8192, 32768, 65536)}
 _BURSTS = 2
 _BURST_S = {"cpu": 0.1, "cuda": 0.05}
 
