@@ -2,6 +2,8 @@
 
 import os
 import random
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from select import select
 from signal import SIGKILL
@@ -141,6 +143,34 @@ def test_memory_that_does_not_suffice(encoder, four_cores, monkeypatch, caplog):
     np.testing.assert_allclose(list(backend.embed([batch] * 5)), expected, atol=1e-5)
     assert backend.token_budget == 512
     assert caplog.text.count("the memory of cpu does not suffice") == 1
+
+
+MANY_SHAPES = """
+import random, sys
+import psutil
+from medte_haystack.encoder import locate
+from medte_haystack.encoder.backends.cpu import Cpu, lacks
+backend = Cpu(locate(sys.argv[1]), "fp32" if lacks("bf16") else "bf16")
+for number in (300, 600):
+    lengths = ([random.randint(3, 250) for _ in range(random.randint(2, 8))] for _ in range(number))
+    for _ in backend.embed([[101] * length for length in batch] for batch in lengths):
+        pass
+    print(psutil.Process().memory_info().rss >> 20)
+"""
+
+
+def test_memory_does_not_grow_with_the_shapes_of_batches(tiny_model):
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("CACHE_CAPACITY")}
+    done = subprocess.run(
+        [sys.executable, "-c", MANY_SHAPES, str(tiny_model)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
+    )
+    before, after = map(int, done.stdout.split())
+    assert after - before < 300  # MB; without a bound it is five times that
 
 
 class TestAttention:

@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 _TOKENS = 1024  # of a batch: so many share one reading of the weights, and their inner states stay in the cache
 _LARGE = 31 << 20
+_KERNELS = 64  # that oneDNN and PyTorch each keep: every batch has shapes of its own, and 1,024 kernels fill a gigabyte
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -40,6 +41,8 @@ class Cpu:
     device = "cpu"
 
     def __init__(self, files: ModelFiles, precision: str) -> None:
+        for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+            os.environ.setdefault(name, str(_KERNELS))  # read when the first kernel is made
         self.precision = precision
         self.parallel = usable_cores()
         if torch.get_num_threads() > self.parallel:  # a lone text would wait for threads that the quota stops
