@@ -38,9 +38,9 @@ def plan_batches(
 
 
 def _share(left: int, token_budget: int, parallel: int) -> int:
-    return (
-        token_budget if parallel == 1 else min(token_budget, max(token_budget // _LEAST_SHARE, left // (2 * parallel)))
-    )
+    if parallel == 1:
+        return token_budget
+    return min(token_budget, max(token_budget // _LEAST_SHARE, left // (2 * parallel)))
 
 
 @dataclass(frozen=True, slots=True)

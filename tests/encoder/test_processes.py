@@ -141,7 +141,7 @@ class TestEnds:
         backend.start()
         killed, kept = pids(backend)
         os.kill(killed, signal.SIGKILL)
-        assert gone(killed)
+        backend._children[0].process.wait(10)  # not gone(): a zombie's other threads may live on for a moment
         assert len(list(backend.embed(batches(10)))) == 10
         started, other = pids(backend)
         assert (started != killed, other) == (True, kept)

@@ -112,19 +112,23 @@ def _lacks(precision: str, devices: Sequence[str]) -> str | None:
 
 
 def _load(files: ModelFiles, devices: Sequence[str], precision: str, *, auto: bool) -> Backend:
+    try:
+        return _load_in(precision, files, devices)
+    except EncoderOptionError as error:  # a GPU that computes nonsense in it shows that only when it is tried
+        if not auto or precision == "fp32":
+            raise
+        logger.warning("%s", error)
+    return _load_in("fp32", files, devices)
+
+
+def _load_in(precision: str, files: ModelFiles, devices: Sequence[str]) -> Backend:
     if len(devices) > 1:
-        return _processes(files, devices, precision, auto=auto)
+        return _processes(files, devices, precision)
     (device,) = devices
-    kind = torch.device(device).type
-    if kind == "cpu":
+    if torch.device(device).type == "cpu":
         return cpu.Cpu(files, precision)
     if precision != "fp32":
-        try:
-            return cuda.Cuda(files, device, precision)
-        except EncoderOptionError as error:
-            if not auto:
-                raise
-            logger.warning("%s", error)
+        return cuda.Cuda(files, device, precision)
     from medte_haystack.encoder.backends.any_device import AnyDevice
 
     return AnyDevice(files, device)
@@ -143,7 +147,7 @@ def _fallback_precision(asked: str, model_type: str) -> str:
 
 def _load_fallback(files: ModelFiles, devices: Sequence[str], precision: str, model_type: str) -> Backend:
     if len(devices) > 1:
-        return _processes(files, devices, precision, auto=False)
+        return _processes(files, devices, precision)
     from medte_haystack.encoder.backends.sentence_transformers import SentenceTransformersBackend
 
     logger.warning(
@@ -154,16 +158,9 @@ def _load_fallback(files: ModelFiles, devices: Sequence[str], precision: str, mo
     return SentenceTransformersBackend(files, devices[0], precision)
 
 
-def _processes(files: ModelFiles, devices: Sequence[str], precision: str, *, auto: bool) -> Backend:
+def _processes(files: ModelFiles, devices: Sequence[str], precision: str) -> Backend:
     from medte_haystack.encoder.backends.processes import Processes
 
     backend = Processes(files, devices, precision)
-    try:
-        backend.start()
-    except EncoderOptionError as error:
-        if not auto or precision == "fp32":
-            raise
-        logger.warning("%s", error)
-        backend = Processes(files, devices, "fp32")
-        backend.start()
+    backend.start()
     return backend
