@@ -1,4 +1,7 @@
-"""The machine's ceiling: how fast it multiplies matrices of a model's own shapes, and what that would be in tokens.
+"""The machine's ceiling: how fast it multiplies a model's own matrices, and what that would be in tokens.
+
+All products of a layer count, each by as many operations as it has, and medians of bursts: the fastest burst of the
+fastest product is a peak that no model could hold.
 
 A token costs 2 operations a weight of the linear layers, and attention adds 4 x hidden x (tokens of its text) a layer:
 the scores and their product with the values. Softmax, normalisation and the rest count nothing, so a share of 100 % is
@@ -9,13 +12,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
 
 _ROWS = {"cpu": (512, 1024), "cuda": (8192, 32768, 65536)}
-_BURSTS = 2
+_BURSTS = 3
 _BURST_S = {"cpu": 0.1, "cuda": 0.05}
 
 
@@ -47,19 +51,17 @@ class Dimensions:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """How fast one product was.
+    """How fast the products of one layer were, one after another.
 
-    :param precision: What it was computed in.
+    :param precision: What they were computed in.
     :param kernel: By which operator.
-    :param m: Rows of the input; `k` and `n` are inputs and outputs of the layer.
-    :param flops_per_second: Best of a few bursts.
+    :param rows: Rows of the inputs.
+    :param flops_per_second: All their operations over the sum of their times.
     """
 
     precision: str
     kernel: str
-    m: int
-    k: int
-    n: int
+    rows: int
     flops_per_second: float
 
 
@@ -112,11 +114,10 @@ class CeilingWay:
     def _measure(
         self, precision: str, kernel: str, make: "MakeProduct", linears: list[tuple[int, int]]
     ) -> Iterator[Rate]:
-        for k, n in linears:
-            for m in _ROWS[self._device]:
-                product = make(m, k, n)
-                seconds = min(self._seconds(product) for _ in range(_BURSTS))
-                yield Rate(precision, kernel, m, k, n, 2 * m * k * n / seconds)
+        for m in _ROWS[self._device]:
+            products = [make(m, k, n) for k, n in linears]
+            seconds = sum(median(self._seconds(product) for _ in range(_BURSTS)) for product in products)
+            yield Rate(precision, kernel, m, sum(2 * m * k * n for k, n in linears) / seconds)
 
     def _seconds(self, product: Callable[[], Any]) -> float:
         """Return the mean seconds of one product in a short burst."""
