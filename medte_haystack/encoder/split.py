@@ -64,15 +64,18 @@ class TokenSplitter:
         """Split one text; see :meth:`split_many`."""
         return next(self.split_many([text], titles=[title]))
 
-    def split_many(self, texts: Sequence[str], *, titles: Sequence[str] | None = None) -> Iterator[list[Piece]]:
+    def split_many(
+        self, texts: Sequence[str], *, titles: Sequence[str] | None = None, lengths: Sequence[int] | None = None
+    ) -> Iterator[list[Piece]]:
         """Split texts; what fits whole is one piece.
 
         :param texts: The texts.
         :param titles: Texts that will be put before each piece when it is embedded: their tokens are kept free, though
             pieces never shrink below half of `chunk_tokens`.
+        :param lengths: The texts' numbers of tokens, if they have been counted.
         :returns: The pieces of each text in order; none for a blank text.
         """
-        lengths = self.tokeniser.count(texts)
+        lengths = self.tokeniser.count(texts) if lengths is None else lengths
         reserved = [0] * len(texts) if titles is None else self.tokeniser.count(titles)
         for text, length, reserve in zip(texts, lengths, reserved, strict=True):
             if not text.strip():

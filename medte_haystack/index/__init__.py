@@ -22,13 +22,20 @@ from medte_haystack.index.lifecycle import (
     open_index,
 )
 from medte_haystack.index.mapping import DEFAULT_QUANTISATION, QUANTISATIONS, index_options, mapping, settings
-from medte_haystack.index.queries import MAX_CANDIDATES, default_num_candidates, document_knn_body, knn_body
+from medte_haystack.index.queries import (
+    MAX_CANDIDATES,
+    MAX_OVERSAMPLING,
+    default_num_candidates,
+    document_knn_body,
+    knn_body,
+)
 from medte_haystack.index.steps import Pause, Steps, run, run_async
 
 __all__ = [
     "CONTRACT_VERSION",
     "DEFAULT_QUANTISATION",
     "MAX_CANDIDATES",
+    "MAX_OVERSAMPLING",
     "QUANTISATIONS",
     "RESERVED",
     "BulkResult",

@@ -3,16 +3,17 @@
 import logging
 import random
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import orjson
 from elastic_transport import TransportError
-from elasticsearch import ApiError
+from elasticsearch import ApiError, UnsupportedProductError
 
 from medte_haystack.errors import BulkWriteError, IndexContractError
 from medte_haystack.index.contract import check_id
+from medte_haystack.index.server_errors import NOT_ALLOWED, cause_of
 from medte_haystack.index.steps import AtOnce, Pause, Request, Steps
 
 logger = logging.getLogger(__name__)
@@ -24,7 +25,10 @@ MAX_BYTES = 8 * 1024 * 1024
 AT_ONCE = 4  # requests under way at a time: one alone leaves most of a server idle
 _BUSY = frozenset({429, 502, 503, 504})
 _TOO_LARGE = 413
-_ANSWER = "errors,items.*._id,items.*.status,items.*.result,items.*.error.type,items.*.error.reason"
+_BLOCKED = "cluster_block_exception"  # e.g. a full disk makes an index read-only until there is room again
+_GONE = frozenset({"index_not_found_exception", "index_closed_exception"})
+_CREATED, _NOT_FOUND = 201, 404
+_ANSWER = "errors,items.*.status,items.*.error.type,items.*.error.reason"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,25 +76,28 @@ class BulkResult:
     """What became of some operations.
 
     :param created: Documents that were new.
-    :param updated: Documents that replaced or changed one, or deletions that found theirs.
+    :param updated: Documents that replaced or changed one.
+    :param deleted: Deletions that found theirs.
     :param failures: Documents that were refused for good.
-    :param retried: How many times a rejected document was sent again.
+    :param retried: How many times a rejected document was sent again, by itself or with its whole request.
     """
 
     created: int = 0
     updated: int = 0
+    deleted: int = 0
     failures: tuple[Failure, ...] = ()
     retried: int = 0
 
     @property
     def written(self) -> int:
-        """Documents the server acknowledged."""
-        return self.created + self.updated
+        """Operations that the server acknowledged and that changed something."""
+        return self.created + self.updated + self.deleted
 
     def __add__(self, other: "BulkResult") -> "BulkResult":
         return BulkResult(
             self.created + other.created,
             self.updated + other.updated,
+            self.deleted + other.deleted,
             self.failures + other.failures,
             self.retried + other.retried,
         )
@@ -103,11 +110,14 @@ class Backoff:
     :param first: Seconds before the first repetition.
     :param longest: Most seconds of one wait.
     :param tries: Tries in all.
+    :param patient: Also wait for an index that is blocked, as on a full disk, and give up the request rather than
+        documents when the tries are used up.
     """
 
     first: float = 0.5
     longest: float = 20.0
     tries: int = 9
+    patient: bool = False
 
     def seconds(self, attempt: int) -> float:
         """Return the wait after try number `attempt`, counted from 1."""
@@ -186,33 +196,46 @@ def send(
     *,
     pipeline: str | None = None,
     backoff: Backoff = Backoff(),
+    on_rejection: Callable[[], None] | None = None,
 ) -> Steps[BulkResult]:
     """Send one bulk request, and again what was rejected for lack of room, until the rest is done or refused.
 
     A request whose answer was lost is sent again too, save one that holds a ``create``: it might have been carried out,
     and its repetition would be refused as a duplicate. A request that is too large for the server is halved.
 
-    :raises BulkWriteError: If the server stays unreachable, or refuses the request as a whole.
+    :param on_rejection: Called whenever the server was too busy for some of it.
+    :raises BulkWriteError: If the server stays unreachable, refuses the request as a whole, or forbids some of it.
     """
     result, left, attempt = BulkResult(), list(batch), 0
     while left:
         attempt += 1
         try:
             answer = yield _request(index, left, pipeline)
+            done, rejected, reason = _read(answer, left, patient=backoff.patient)
         except (ApiError, TransportError) as error:
             if isinstance(error, ApiError) and error.status_code == _TOO_LARGE:
                 if len(left) == 1:
                     return result + BulkResult(failures=(_too_large(left[0]),))
                 half = len(left) // 2
                 for part in (left[:half], left[half:]):
-                    result += yield from send(index, part, pipeline=pipeline, backoff=backoff)
+                    result += yield from send(
+                        index, part, pipeline=pipeline, backoff=backoff, on_rejection=on_rejection
+                    )
                 return result
             _raise_unless_passing(error, left, index, attempt, backoff)
             logger.warning("bulk request to %s failed (%s), try %d", index, type(error).__name__, attempt)
+            if not _is_lost(error):
+                result += BulkResult(retried=len(left))
+                if on_rejection is not None:
+                    on_rejection()
             yield Pause(backoff.seconds(attempt))
             continue
-        done, rejected = _read(answer, left)
+        _raise_unless_open(done.failures, rejected, index, attempt)
+        if rejected and on_rejection is not None:
+            on_rejection()
         if rejected and attempt >= backoff.tries:
+            if backoff.patient:
+                raise _given_up(index, attempt, reason, rejected)
             failures = tuple(Failure(one.id, 429, "rejected", f"rejected {attempt} times") for one in rejected)
             return result + done + BulkResult(failures=failures)
         result += done + BulkResult(retried=len(rejected))
@@ -223,29 +246,62 @@ def send(
 
 
 def _request(index: str, batch: Sequence[Operation], pipeline: str | None) -> Request:
-    lines = [line for one in batch for line in one.lines()]
+    body = b"\n".join(line for one in batch for line in one.lines())
     return lambda client: client.options(max_retries=0, request_timeout=120).bulk(
-        index=index, operations=lines, pipeline=pipeline, filter_path=_ANSWER
+        index=index, operations=body, pipeline=pipeline, filter_path=_ANSWER
     )
 
 
-def _read(answer: Mapping[str, Any], batch: Sequence[Operation]) -> tuple[BulkResult, list[Operation]]:
-    created = updated = 0
-    failures, rejected = [], []
-    for one, item in zip(batch, answer["items"], strict=True):
+def _read(
+    answer: Mapping[str, Any], batch: Sequence[Operation], *, patient: bool
+) -> tuple[BulkResult, list[Operation], str]:
+    """Tell what became of a request's operations, which were rejected for now, and why.
+
+    :raises TransportError: If the answer is not one to this request.
+    """
+    body = getattr(answer, "body", answer)  # None if the answer broke off before it
+    items = body.get("items", ()) if isinstance(body, Mapping) else ()
+    if len(items) != len(batch):
+        raise TransportError(f"the answer is about {len(items)} operations, not {len(batch)}")
+    created = updated = deleted = 0
+    failures, rejected, why = [], [], ""
+    for one, item in zip(batch, items, strict=True):
         (outcome,) = item.values()
         status = outcome["status"]
-        error = outcome.get("error")
-        if status in _BUSY:
+        error = outcome.get("error") or {}
+        reason = _without_values(str(error.get("reason", "")))
+        if status in _BUSY or (patient and error.get("type") == _BLOCKED):
             rejected.append(one)
-        elif error is not None:
-            reason = _without_values(str(error.get("reason", "")))
+            why = why or reason
+        elif error:
             failures.append(Failure(one.id, status, str(error.get("type", "")), reason))
-        elif outcome.get("result") == "created":
+        elif status == _CREATED:
             created += 1
-        elif outcome.get("result") != "not_found":  # deleting what is not there
+        elif one.action != "delete":
             updated += 1
-    return BulkResult(created, updated, tuple(failures)), rejected
+        elif status != _NOT_FOUND:
+            deleted += 1
+    return BulkResult(created, updated, deleted, tuple(failures)), rejected, why
+
+
+def _given_up(index: str, attempts: int, reason: str, rejected: Sequence[Operation]) -> BulkWriteError:
+    return BulkWriteError(
+        f"index {index!r} takes no documents (try {attempts}): {reason}; {len(rejected)} documents of this request are"
+        " not acknowledged",
+        index=index,
+        attempts=attempts,
+        unacknowledged=[one.id for one in rejected],
+    )
+
+
+def _not_allowed(index: str, attempts: int, reason: str, unacknowledged: Sequence[str]) -> BulkWriteError:
+    return BulkWriteError(
+        f"writing to index {index!r} is not allowed: {reason}; have these credentials given what they lack, or use"
+        f" others; {len(unacknowledged)} documents of this request are not acknowledged",
+        index=index,
+        attempts=attempts,
+        unacknowledged=unacknowledged,
+    )
 
 
 def _too_large(one: Operation) -> Failure:
@@ -258,16 +314,40 @@ def _without_values(reason: str) -> str:
     return re.sub(r"\.?\s*(Preview of |The prefix of the first immense term is).*", "", reason, flags=re.DOTALL)
 
 
+def _is_lost(error: ApiError | TransportError) -> bool:
+    """Tell whether the answer did not arrive as a whole: one that broke off in its head lacks the product's name."""
+    return not isinstance(error, ApiError) or isinstance(error, UnsupportedProductError)
+
+
+def _raise_unless_open(failures: Sequence[Failure], rejected: Sequence[Operation], index: str, attempt: int) -> None:
+    for failure in failures:  # no fault of this document: the others would fare the same
+        unacknowledged = [*(one.id for one in failures), *(one.id for one in rejected)]
+        if failure.type == NOT_ALLOWED:
+            raise _not_allowed(index, attempt, failure.reason, unacknowledged)
+        if failure.type in _GONE:
+            raise BulkWriteError(
+                f"index {index!r} takes no documents any more: {failure.reason}; {len(unacknowledged)} documents of"
+                " this request are not acknowledged",
+                index=index,
+                attempts=attempt,
+                unacknowledged=unacknowledged,
+            )
+
+
 def _raise_unless_passing(
     error: Exception, left: Sequence[Operation], index: str, attempt: int, backoff: Backoff
 ) -> None:
     repeatable = not any(one.action == "create" for one in left)
-    if isinstance(error, ApiError):
+    if isinstance(error, ApiError) and not _is_lost(error):
         passing = error.status_code in _BUSY and (repeatable or error.status_code == 429)
+        passing = passing or (backoff.patient and cause_of(error)[0] == _BLOCKED)
     else:
         passing = repeatable
     if passing and attempt < backoff.tries:
         return
+    kind, reason = cause_of(error)
+    if kind == NOT_ALLOWED:
+        raise _not_allowed(index, attempt, reason, [one.id for one in left]) from error
     raise BulkWriteError(
         f"writing to index {index!r} failed (try {attempt}): {_without_values(str(error))}; {len(left)} documents"
         " of this request are not acknowledged",

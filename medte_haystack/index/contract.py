@@ -6,6 +6,7 @@ Whoever writes an index and whoever reads it agree through this package alone. T
 
 import base64
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -102,12 +103,12 @@ def source(chunk: Chunk, vector: str | list[float] | NDArray[np.float32]) -> dic
 
     :param vector: As :func:`vector_json` gives it.
     """
-    body = {name: value for name, value in chunk.meta.items() if value is not None and name not in RESERVED}
-    for name in sorted(RESERVED & {name for name, value in chunk.meta.items() if value is not None}):
+    body = {name: value for name, value in chunk.meta.items() if value is not None}
+    for name in sorted(RESERVED & body.keys()):
         free = f"{name}_"
         while free in body:
             free += "_"
-        body[free] = chunk.meta[name]
+        body[free] = body.pop(name)
     if chunk.title:
         body[TITLE] = chunk.title
     body |= {
@@ -135,7 +136,7 @@ def check_vector(vector: NDArray[np.floating[Any]], dim: int, *, name: str) -> N
             found=vector.shape[0] if vector.ndim == 1 else vector.shape,
             expected=dim,
         )
-    length = float(np.linalg.norm(vector))
+    length = math.sqrt(vector.dot(vector))
     if not abs(length - 1.0) <= _UNIT_TOLERANCE:
         raise IndexContractError(
             f"the vector of {name} has length {length:.4g}; the index stores unit vectors (dot product). Normalise it,"

@@ -55,9 +55,9 @@ class Fingerprint:
     :param revision: Resolved commit on the hub, if it came from there.
     :param weights_sha256: sha256 of the weights; decides alone whether two models are the same, where both are known.
     :param dim: Dimensions.
-    :param pooling: ``mean`` or ``cls``.
-    :param query_prefix: Put before queries.
-    :param passage_prefix: Put before passages.
+    :param pooling: ``mean`` or ``cls``; None if that is not known, as of vectors that another program has made.
+    :param query_prefix: Put before queries; None if that is not known.
+    :param passage_prefix: Put before passages; None if that is not known.
     :param max_tokens: Longest passage in tokens.
     :param precision: What the encoder computed in; recorded, not compared.
     :param chunk_tokens: Most tokens of a chunk, None if documents were not split.
@@ -70,11 +70,11 @@ class Fingerprint:
 
     model: str
     dim: int
-    pooling: str
+    pooling: str | None
     revision: str | None = None
     weights_sha256: str | None = None
-    query_prefix: str = ""
-    passage_prefix: str = ""
+    query_prefix: str | None = ""
+    passage_prefix: str | None = ""
     max_tokens: int | None = None
     precision: str | None = None
     chunk_tokens: int | None = None

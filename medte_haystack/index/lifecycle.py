@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from elasticsearch import ApiError, BadRequestError, NotFoundError
@@ -11,6 +11,7 @@ from medte_haystack.errors import IndexContractError, IndexMissingError
 from medte_haystack.index.contract import EMBEDDING
 from medte_haystack.index.fingerprint import Fingerprint
 from medte_haystack.index.mapping import DEFAULT_QUANTISATION, mapping, quantisation_of, settings
+from medte_haystack.index.server_errors import cause_of
 from medte_haystack.index.steps import Request, Steps
 
 logger = logging.getLogger(__name__)
@@ -31,6 +32,11 @@ class Server:
     def base64_vectors(self) -> bool:
         """Whether documents may carry vectors as base64 of big-endian float32 (9.3 on)."""
         return self.version is not None and self.version >= (9, 3)
+
+    @property
+    def base64_doc_values(self) -> bool:
+        """Whether doc values of vectors come as base64 too, many times faster than as numbers (9.4 on)."""
+        return self.version is not None and self.version >= (9, 4)
 
     @property
     def gives_vectors_on_request(self) -> bool:
@@ -81,6 +87,9 @@ class IndexSpec:
     :param replicas: Copies of each; None leaves it to the server.
     :param body: A whole mapping instead of the contract's.
     :param sparse_field: Name of a field for sparse vectors, if there shall be one.
+    :param fields: Mappings of metadata fields that are known beforehand, by name.
+    :param meta: What else goes to the mapping's `_meta`, beside the fingerprint.
+    :param more_settings: Settings beside shards and replicas.
     """
 
     fingerprint: Fingerprint | None = None
@@ -91,6 +100,9 @@ class IndexSpec:
     replicas: int | None = None
     body: Mapping[str, Any] | None = None
     sparse_field: str | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    more_settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 def detect_server() -> Steps[Server]:
@@ -125,7 +137,7 @@ def describe_index(index: str) -> Steps[IndexInfo]:
     except NotFoundError:
         answer = {}
     except BadRequestError as error:
-        reason = _cause(error)[1]
+        reason = cause_of(error)[1]
         raise IndexContractError(f"{index!r} cannot be an index: {reason}", index=index, reason=reason) from error
     if not answer:
         raise IndexMissingError(
@@ -152,7 +164,7 @@ def create_index(index: str, spec: IndexSpec, server: Server) -> Steps[bool]:
         try:
             yield _create_request(index, _bodies(spec, analyzer, server))
         except BadRequestError as error:
-            kind, reason = _cause(error)
+            kind, reason = cause_of(error)
             if kind == "resource_already_exists_exception":
                 return False
             if f"analyzer [{analyzer}]" in reason and analyzer != tries[-1]:
@@ -192,7 +204,7 @@ def _create_request(index: str, bodies: Mapping[str, Any]) -> Request:
 
 
 def _bodies(spec: IndexSpec, analyzer: str, server: Server) -> dict[str, Any]:
-    shape = settings(shards=spec.shards, replicas=spec.replicas)
+    shape = {**spec.more_settings, **settings(shards=spec.shards, replicas=spec.replicas)}
     if spec.body is not None:
         return {"settings": shape, "mappings": dict(spec.body)}
     made_by = None if spec.fingerprint is None else replace(spec.fingerprint, analyzer=analyzer)
@@ -207,12 +219,7 @@ def _bodies(spec: IndexSpec, analyzer: str, server: Server) -> dict[str, Any]:
     )
     if spec.sparse_field:
         shape_of_documents["properties"][spec.sparse_field] = {"type": "sparse_vector"}
+    shape_of_documents["properties"] = {**spec.fields, **shape_of_documents["properties"]}
+    if spec.meta:
+        shape_of_documents["_meta"] = {**spec.meta, **shape_of_documents.get("_meta", {})}
     return {"settings": shape, "mappings": shape_of_documents}
-
-
-def _cause(error: ApiError) -> tuple[str, str]:
-    body = error.body if isinstance(error.body, dict) else {}
-    found = body.get("error")
-    if not isinstance(found, dict):
-        return "", str(error)
-    return str(found.get("type", "")), str(found.get("reason", error))

@@ -10,6 +10,7 @@ from medte_haystack.errors import IndexContractError
 from medte_haystack.index.contract import EMBEDDING, PARENT_ID
 
 MAX_CANDIDATES = 10_000  # the server's limit for k and num_candidates
+MAX_OVERSAMPLING = 10
 
 
 def default_num_candidates(top_k: int) -> int:
@@ -22,6 +23,7 @@ def knn_body(
     *,
     top_k: int,
     num_candidates: int | None = None,
+    oversampling: float | None = None,
     filters: Mapping[str, Any] | None = None,
     return_embedding: bool = False,
     excludes_vectors: bool = True,
@@ -31,6 +33,8 @@ def knn_body(
     :param query_vector: Unit vector, shape (dim,).
     :param top_k: Hits wanted, 1 to 10,000.
     :param num_candidates: Candidates a shard looks at, `top_k` to 10,000; see :func:`default_num_candidates`.
+    :param oversampling: How many times `top_k` quantised vectors are compared again as floats, 1 to 10, or 0 for none;
+        None leaves it to the index.
     :param filters: Elasticsearch query that hits must match, applied during the search.
     :param return_embedding: Whether hits carry their vectors.
     :param excludes_vectors: Whether the server leaves vectors out of `_source`, or may, unless it is asked for them.
@@ -45,12 +49,19 @@ def knn_body(
             f"num_candidates is {num_candidates}; with top_k {top_k} it must lie between {top_k} and {MAX_CANDIDATES}",
             num_candidates=num_candidates,
         )
+    if oversampling is not None and oversampling != 0 and not 1 <= oversampling <= MAX_OVERSAMPLING:
+        raise IndexContractError(
+            f"oversampling is {oversampling:g}; Elasticsearch takes 0 for none, or 1 to {MAX_OVERSAMPLING}",
+            oversampling=oversampling,
+        )
     knn: dict[str, Any] = {
         "field": EMBEDDING,
         "query_vector": np.asarray(query_vector, dtype=np.float32).tolist(),
         "k": top_k,
         "num_candidates": num_candidates,
     }
+    if oversampling is not None:
+        knn["rescore_vector"] = {"oversample": oversampling}
     if filters:
         knn["filter"] = dict(filters)
     return {

@@ -85,7 +85,7 @@ class TestVectors:
         server = run(contract_store.connect(), detect_server())
         contract_store.write_documents(documents[:2])
         (bulk,) = [sent for sent in requests if "_bulk" in sent.target]
-        bodies = [json.loads(line) for line in bulk.body if b'"content"' in line]
+        bodies = [json.loads(line) for line in bulk.body.splitlines() if b'"content"' in line]
         assert [type(body["embedding"]) for body in bodies] == [str if server.base64_vectors else list] * 2
 
     def test_stay_when_metadata_is_updated(self, contract_store, documents):

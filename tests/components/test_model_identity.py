@@ -6,9 +6,9 @@ import json
 import pytest
 
 from medte_haystack.encoder import MODELS
-from medte_haystack.errors import ModelNotAvailableError
+from medte_haystack.errors import ModelError, ModelNotAvailableError
 from medte_haystack.index import Fingerprint
-from medte_haystack.model_identity import fingerprint_of_model
+from medte_haystack.model_identity import fingerprint_of_model, fingerprint_of_vectors
 
 
 @pytest.fixture
@@ -61,3 +61,34 @@ def test_a_folder_goes_by_its_weights(folder):
 def test_a_name_that_stands_for_nothing():
     with pytest.raises(ModelNotAvailableError, match="neither a model of the registry"):
         fingerprint_of_model("nothing")
+
+
+class TestOfVectors:
+    def test_a_registry_row(self, cached):
+        made = fingerprint_of_vectors("e5-base-v2", 768)
+        assert made == fingerprint_of_vectors("intfloat/e5-base-v2", 768)
+        assert (made.model, made.query_prefix, made.passage_prefix) == ("intfloat/e5-base-v2", "query: ", "passage: ")
+        assert (made.pooling, made.revision, made.weights_sha256) == ("mean", None, None), "which weights is not known"
+        made.check_reader(fingerprint_of_model("e5-base-v2"), index="articles")
+
+    def test_a_registry_row_whose_files_are_here_is_what_its_queries_will_be(self, cached, folder):
+        cached.append(folder)
+        made = fingerprint_of_vectors("medte", 768)
+        assert (made.model, made.pooling, made.query_prefix) == (MODELS["medte"].hub_id, "cls", "q: ")
+        made.check_reader(fingerprint_of_model("medte"), index="articles")
+
+    def test_a_folder(self, folder):
+        made = fingerprint_of_vectors(str(folder), 768)
+        assert (made.model, made.pooling, made.query_prefix) == (folder.name, "cls", "q: ")
+        made.check_reader(fingerprint_of_model(str(folder)), index="articles")
+
+    @pytest.mark.parametrize("model", ["intfloat/e5-small", "text-embedding-3-small"])
+    def test_any_other_name_stands_for_itself_and_nothing_is_fetched(self, cached, model):
+        made = fingerprint_of_vectors(model, 1536)
+        assert (made.model, made.dim) == (model, 1536)
+        assert made.pooling is made.query_prefix is made.passage_prefix is None
+
+    def test_other_dimensions_than_the_models(self, cached, folder):
+        for model in ("gte-base", str(folder)):
+            with pytest.raises(ModelError, match="makes vectors of 768 dimensions, these have 384"):
+                fingerprint_of_vectors(model, 384)

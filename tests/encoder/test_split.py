@@ -138,3 +138,9 @@ def test_overlap_out_of_range(tokeniser, overlap):
 def test_something_else_than_a_string(tokeniser):
     with pytest.raises(TypeError, match="text 1 is of type NoneType"):
         list(TokenSplitter(tokeniser).split_many(["fever", None]))
+
+
+def test_lengths_that_were_counted_before_are_taken(tokeniser):
+    splitter, texts = TokenSplitter(tokeniser), list(ODD_TEXTS.values())
+    assert list(splitter.split_many(texts, lengths=tokeniser.count(texts))) == list(splitter.split_many(texts))
+    assert len(next(iter(splitter.split_many([PROSE], lengths=[1])))) == 1

@@ -1,15 +1,19 @@
 """Bulk writing against answers made by hand; no server."""
 
 import json
+import socket
+import threading
+from dataclasses import dataclass
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from elastic_transport import ApiResponseMeta, HttpHeaders, NodeConfig, TransportError
-from elasticsearch import ApiError, ConnectionTimeout
+from elasticsearch import ApiError, ConnectionTimeout, Elasticsearch
 from elasticsearch import ConnectionError as UnreachableError
 
 from medte_haystack.errors import BulkWriteError, IndexContractError
-from medte_haystack.index import BulkResult, Failure, Pause, bulk, operation
+from medte_haystack.index import BulkResult, Failure, Pause, bulk, operation, run
 from medte_haystack.index.bulk import AT_ONCE, Backoff, Operation
 from medte_haystack.index.steps import AtOnce
 
@@ -20,10 +24,17 @@ def operations(number, action="index"):
     return [operation(action, f"d{position}", {"content": "x" * 10}) for position in range(number)]
 
 
+@dataclass
+class Answer:
+    """An answer whatever was asked."""
+
+    body: Any
+
+
 class Server:
     """Answers bulk requests: by `script`, one entry a request, then with success.
 
-    An entry is an error to raise, or a dictionary of document id -> outcome that replaces success.
+    An entry is an error to raise, an :class:`Answer`, or a dictionary of document id -> outcome that replaces success.
     """
 
     def __init__(self, *script):
@@ -38,13 +49,15 @@ class Server:
         return self
 
     def bulk(self, *, index, operations, pipeline, filter_path):
-        headers = [json.loads(line) for line in operations if b'"_id"' in line[:20]]
+        headers = [json.loads(line) for line in operations.splitlines() if b'"_id"' in line[:20]]
         actions = [(next(iter(header)), next(iter(header.values()))["_id"]) for header in headers]
         self.requests.append([name for _, name in actions])
-        self.bodies.append(b"\n".join(operations) + b"\n")
+        self.bodies.append(operations + b"\n")  # which the client adds
         entry = self.script.pop(0) if self.script else {}
         if isinstance(entry, Exception):
             raise entry
+        if isinstance(entry, Answer):
+            return entry
         made = {"index": (201, "created"), "create": (201, "created"), "update": (200, "updated")}
         items = []
         for action, name in actions:
@@ -81,6 +94,7 @@ def api_error(status, reason="x"):
 
 
 BUSY = {"status": 429, "error": {"type": "es_rejected_execution_exception", "reason": "queue full"}}
+BLOCKED = {"status": 403, "error": {"type": "cluster_block_exception", "reason": "index [i] blocked"}}
 
 
 def malformed(name):
@@ -137,7 +151,8 @@ def test_each_action_and_what_it_counts_as():
         operation("delete", "gone"),
     ]
     result = server.run(bulk.write("i", todo))
-    assert (result.created, result.updated, result.written, result.failures) == (1, 3, 4, ())
+    assert (result.created, result.updated, result.deleted, result.failures) == (1, 2, 1, ())
+    assert result.written == 4  # the one that was gone is neither
     assert server.bodies[0].splitlines()[4:6] == [b'{"update":{"_id":"u"}}', b'{"doc":{"a":1}}']
     assert server.bodies[0].splitlines()[6:] == [b'{"delete":{"_id":"x"}}', b'{"delete":{"_id":"gone"}}']
 
@@ -163,7 +178,8 @@ class TestRepeating:
     )
     def test_a_lost_request_is_sent_again(self, error):
         server = Server(error, error)
-        assert server.run(bulk.write("i", operations(2))) == BulkResult(created=2)
+        retried = 4 if isinstance(error, ApiError) else 0  # what is lost was not rejected
+        assert server.run(bulk.write("i", operations(2))) == BulkResult(created=2, retried=retried)
         assert server.requests == [["d0", "d1"]] * 3
 
     @pytest.mark.parametrize("error", [UnreachableError("reset"), ConnectionTimeout("late"), api_error(503)])
@@ -193,10 +209,93 @@ class TestRepeating:
         assert SECRET not in str(caught.value)
         assert len(server.requests) == 1
 
+    @pytest.mark.parametrize("items", [0, 2, 4, None])
+    def test_an_answer_about_another_number_of_operations_counts_as_lost(self, items):
+        other = {} if items is None else {"items": [{"index": {"status": 201}}] * items}
+        server = Server(Answer(other), Answer(None))
+        assert server.run(bulk.write("i", operations(3))) == BulkResult(created=3)
+        assert server.requests == [["d0", "d1", "d2"]] * 3
+        said = f"the answer is about {items or 0} operations, not 3"
+        with pytest.raises(BulkWriteError, match=said) as caught:
+            Server(*[Answer(other)] * 2).run(bulk.write("i", operations(3), backoff=Backoff(tries=2)))
+        assert (caught.value.attempts, caught.value.unacknowledged) == (2, ["d0", "d1", "d2"])
+
+    @pytest.mark.parametrize("status", [401, 403])
+    def test_credentials_that_may_not_write_end_it(self, status):
+        server = Server(api_error(status, "security_exception"))
+        with pytest.raises(BulkWriteError, match="writing to index 'i' is not allowed: security_exception; ") as caught:
+            server.run(bulk.write("i", operations(2)))
+        assert (caught.value.attempts, caught.value.unacknowledged) == (1, ["d0", "d1"])
+
+    def test_so_do_ones_that_may_write_some_documents_only(self):
+        error = {"type": "security_exception", "reason": "action [index] is unauthorized for user [u]"}
+        server = Server({"d1": {"status": 403, "error": error}, "d2": BUSY})
+        with pytest.raises(
+            BulkWriteError, match=r"not allowed: action \[index\] is unauthorized for .* others; 2"
+        ) as caught:
+            server.run(bulk.write("i", operations(3)))
+        assert (len(server.requests), caught.value.unacknowledged) == (1, ["d1", "d2"])
+
     def test_waits_double_up_to_the_longest(self):
         backoff = Backoff(first=1.0, longest=10.0)
         for attempt, most in enumerate([1.0, 2.0, 4.0, 8.0, 10.0, 10.0], 1):
             assert most / 2 <= backoff.seconds(attempt) <= most
+
+
+class TestPatience:
+    PATIENT = Backoff(tries=3, patient=True)
+
+    def test_waits_for_an_index_that_is_blocked(self):
+        server = Server({"d1": BLOCKED, "d2": BUSY}, {"d1": BLOCKED})
+        assert server.run(bulk.write("i", operations(3), backoff=self.PATIENT)) == BulkResult(created=3, retried=3)
+        assert server.requests == [["d0", "d1", "d2"], ["d1", "d2"], ["d1"]]
+
+    def test_gives_up_the_request_rather_than_documents(self):
+        server = Server(*[{"d1": BLOCKED, "d2": BUSY}] * 3)
+        with pytest.raises(
+            BulkWriteError, match=r"'i' takes no documents \(try 3\): index .* blocked; 2 documents"
+        ) as e:
+            server.run(bulk.write("i", operations(3), backoff=self.PATIENT))
+        assert (e.value.index, e.value.attempts, e.value.unacknowledged) == ("i", 3, ["d1", "d2"])
+
+    def test_does_not_wait_for_what_will_not_pass(self):
+        server = Server({"d1": malformed("d1")})
+        result = server.run(bulk.write("i", operations(2), backoff=self.PATIENT))
+        assert (result.created, [one.id for one in result.failures]) == (1, ["d1"])
+
+    def test_without_it_a_blocked_document_is_a_failure(self):
+        result = Server({"d1": BLOCKED}).run(bulk.write("i", operations(2)))
+        assert (result.created, [one.type for one in result.failures]) == (1, ["cluster_block_exception"])
+
+
+class TestRejections:
+    """Whoever sends is told that the server is too busy."""
+
+    def heard(self, *script, number=3):
+        heard, server = [], Server(*script)
+        server.run(
+            bulk.send("i", operations(number), backoff=Backoff(patient=True), on_rejection=lambda: heard.append(1))
+        )
+        return len(heard)
+
+    @pytest.mark.parametrize(
+        "sign",
+        [{"d0": BUSY, "d1": BUSY}, {"d0": BLOCKED}, api_error(429), api_error(503)],
+        ids=["429s", "block", "a", "b"],
+    )
+    def test_once_an_answer(self, sign):
+        assert self.heard(sign, sign) == 2
+
+    @pytest.mark.parametrize(
+        "other",
+        [{}, {"d0": malformed("d0")}, UnreachableError("cut"), api_error(413), Answer({})],
+        ids=["fine", "bad", "cut", "413", "short"],
+    )
+    def test_of_nothing_else(self, other):
+        assert self.heard(other) == 0
+
+    def test_in_the_halves_too(self):
+        assert self.heard(api_error(413), {"d0": BUSY}, {}, {"d1": BUSY}) == 2
 
 
 class TestTooLarge:
@@ -274,3 +373,56 @@ def test_the_pipeline_is_passed_on():
     client.options = lambda **_: client
     next(bulk.send("i", operations(1), pipeline="p"))(client)
     assert (seen[0]["index"], seen[0]["pipeline"]) == ("i", "p")
+
+
+class Cutting:
+    """A server on a socket of its own, which breaks the first answer off after so many bytes."""
+
+    def __init__(self, items):
+        body = json.dumps({"errors": False, "items": items}).encode()
+        head = "HTTP/1.1 200 OK\r\nX-elastic-product: Elasticsearch\r\ncontent-type: application/json\r\n"
+        self.answers = {
+            "length": f"{head}content-length: {len(body)}\r\n\r\n".encode() + body,
+            "chunked": f"{head}transfer-encoding: chunked\r\n\r\n{len(body):x}\r\n".encode() + body + b"\r\n0\r\n\r\n",
+            "until the end": f"{head}connection: close\r\n\r\n".encode() + body,
+        }
+        self.replies = []
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def close(self):
+        self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+        self._thread.join(10)
+
+    def _serve(self):
+        while True:
+            try:
+                connection, _ = self._listening.accept()
+            except OSError:
+                return
+            with connection, connection.makefile("rb") as asked:
+                length = next(int(line.split(b":")[1]) for line in asked if line.lower().startswith(b"content-length"))
+                while asked.readline().strip():
+                    pass
+                asked.read(length)
+                connection.sendall(self.replies.pop(0))
+
+
+class TestAnswersThatBreakOff:
+    @pytest.fixture
+    def server(self):
+        serving = Cutting([{"index": {"status": 201}}] * 2)
+        yield serving
+        serving.close()
+
+    @pytest.mark.parametrize("kind", ["length", "chunked", "until the end"])
+    def test_after_any_byte_are_asked_for_again(self, server, kind):
+        whole = server.answers[kind]
+        with Elasticsearch(server.url) as client:
+            for cut in range(0, len(whole) - 7):  # the last ones may be the end of the chunks, which nobody waits for
+                server.replies = [whole[:cut], whole]
+                result = run(client, bulk.send("i", operations(2)), lambda seconds: None)
+                assert (cut, result, server.replies) == (cut, BulkResult(created=2), [])

@@ -130,6 +130,17 @@ def test_what_a_writer_does_not_know_is_not_compared():
     WHOLE.check_writer(Fingerprint.of_spec(row), index="a")
 
 
+def test_of_vectors_made_elsewhere_only_what_is_known_is_compared():
+    made = Fingerprint(model="thenlper/gte-base", dim=768, pooling=None, query_prefix=None, passage_prefix=None)
+    again = Fingerprint.from_mapping(json.loads(json.dumps(mapping(768, fingerprint=made.to_dict()))))
+    assert again == made
+    again.check_reader(WHOLE, index="a")
+    again.check_writer(WHOLE, index="a")
+    WHOLE.check_writer(made, index="a")
+    with pytest.raises(FingerprintMismatchError, match="made with dim 768, not 384"):
+        again.check_reader(replace(WHOLE, dim=384), index="a")
+
+
 def test_the_error_survives_pickling():
     with pytest.raises(FingerprintMismatchError) as caught:
         WHOLE.check_reader(replace(WHOLE, dim=384), index="articles")

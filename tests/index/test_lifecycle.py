@@ -59,19 +59,21 @@ class TestDetect:
             assert await run_async(client, detect_server()) == server
 
     @pytest.mark.parametrize(
-        ("version", "base64_vectors", "excludes_vectors"),
+        ("version", "base64_vectors", "excludes_vectors", "base64_doc_values"),
         [
-            (None, False, False),
-            ((8, 19, 21), False, False),
-            ((9, 1, 9), False, False),
-            ((9, 2, 0), False, True),
-            ((9, 3, 0), True, True),
-            ((10, 0, 0), True, True),
+            (None, False, False, False),
+            ((8, 19, 21), False, False, False),
+            ((9, 1, 9), False, False, False),
+            ((9, 2, 0), False, True, False),
+            ((9, 3, 0), True, True, False),
+            ((9, 4, 0), True, True, True),
+            ((10, 0, 0), True, True, True),
         ],
     )
-    def test_what_a_version_can(self, version, base64_vectors, excludes_vectors):
+    def test_what_a_version_can(self, version, base64_vectors, excludes_vectors, base64_doc_values):
         server = Server(version)
         assert (server.base64_vectors, server.excludes_vectors) == (base64_vectors, excludes_vectors)
+        assert server.base64_doc_values == base64_doc_values
 
 
 @pytest.mark.parametrize("quantisation", QUANTISATIONS)
@@ -90,6 +92,22 @@ def test_every_quantisation_is_accepted_and_finds(client, server, index, quantis
     answer = client.search(index=index, body=knn_body(vectors[17], top_k=10, num_candidates=200))
     assert answer["hits"]["hits"][0]["_id"] == "p17#0"
     assert len(answer["hits"]["hits"]) == 10
+
+
+def test_fields_meta_and_settings_beside_the_contract(client, server, index):
+    spec = replace(
+        SPEC,
+        fields={"year": {"type": "long"}, "content": {"type": "keyword"}},
+        meta={"more": {"a": 1}, "medte": {}},
+        more_settings={"index.mapping.total_fields.limit": "77"},
+    )
+    info = run(client, open_index(index, spec, server))
+    found = client.indices.get(index=index, flat_settings=True)[index]
+    assert found["settings"]["index.mapping.total_fields.limit"] == "77"
+    assert found["mappings"]["properties"]["year"] == {"type": "long"}
+    assert found["mappings"]["properties"]["content"]["type"] == "text", "the contract's own fields stay as they are"
+    assert found["mappings"]["_meta"]["more"] == {"a": 1}
+    assert info.fingerprint.model == MODEL.model
 
 
 class TestAnalyzer:

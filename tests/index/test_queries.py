@@ -61,3 +61,16 @@ def test_num_candidates_at_its_limits(num_candidates):
 def test_documents_show_their_best_chunk():
     body = document_knn_body(VECTOR, top_k=10, chunks=50)
     assert (body["size"], body["knn"]["k"], body["collapse"]) == (10, 50, {"field": "parent_id"})
+
+
+@pytest.mark.parametrize("oversampling", [0, 1, 2.5, 10])
+def test_oversampling(oversampling):
+    knn = knn_body(VECTOR, top_k=10, oversampling=oversampling)["knn"]
+    assert knn["rescore_vector"] == {"oversample": oversampling}
+    assert "rescore_vector" not in knn_body(VECTOR, top_k=10)["knn"]
+
+
+@pytest.mark.parametrize("oversampling", [-1, 0.5, 10.1, float("nan")])
+def test_oversampling_out_of_range(oversampling):
+    with pytest.raises(IndexContractError, match=f"oversampling is {oversampling:g}; .* 0 for none, or 1 to 10"):
+        knn_body(VECTOR, top_k=10, oversampling=oversampling)
