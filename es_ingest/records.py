@@ -1,7 +1,11 @@
 """What every reader hands on: a record, a source row that is no record, and the error for a source nobody can read."""
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +17,7 @@ class Record:
     :param text: The text exactly as given, not stripped: character offsets of chunks refer to it. Never blank.
     :param meta: Metadata beside the text, JSON-able, without nulls at the top level.
     :param position: Where it came from, for messages: `corpus.jsonl:12`, `corpus.tar.gz!folder/member.xml#3`.
+    :param vector: A ready-made vector of the whole text, float32, shape (dim,); None lets the encoder make one.
     """
 
     id: str
@@ -20,6 +25,7 @@ class Record:
     text: str
     meta: dict[str, Any]
     position: str
+    vector: "NDArray[np.float32] | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +34,15 @@ class Malformed:
 
     :param position: Where the row is, as in `Record.position`.
     :param reason: What is wrong with it. Names fields and types, never holds document text.
+    :param raw: The row as it stands in the source, for the dead letters alone; None where it cannot be had.
+    :param gap: Whether it may stand for several rows, as the rest of a broken file does: what comes next is not
+        known to be the next row.
     """
 
     position: str
     reason: str
+    raw: str | None = field(default=None, repr=False, compare=False)
+    gap: bool = field(default=False, repr=False, compare=False)
 
 
 class ReadError(Exception):

@@ -1,12 +1,14 @@
 """Corpus formats in, records out: `read` streams any of them.
 
-To add a format, write one file in this folder that ends in `READER = Reader(...)`, and add its module to `_MODULES`.
+To add a format, write one file in this folder that ends in ``READER = Reader(...)``; it is found by that.
 """
 
+import importlib
+import pkgutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from stat import S_ISREG
 
-from es_ingest.readers import beir, delimited, jsonl, medquad, parquet
 from es_ingest.readers.beir import read_qrels, read_queries
 from es_ingest.readers.fields import FieldMapping
 from es_ingest.readers.registry import FORMATS, Reader, formats, register
@@ -20,17 +22,22 @@ __all__ = [
     "can_be_read_twice",
     "detect",
     "formats",
+    "job_of",
     "read",
     "read_qrels",
     "read_queries",
     "register",
+    "rows",
 ]
 
-# In the order in which `detect` tries them: beir before jsonl, because corpus.jsonl is both.
-_MODULES = (medquad, beir, jsonl, delimited, parquet)
 
-for _module in _MODULES:
-    register(_module.READER)
+def _found() -> Iterator[Reader]:
+    for module in pkgutil.iter_modules(__path__, f"{__name__}."):
+        yield from (one for one in vars(importlib.import_module(module.name)).values() if isinstance(one, Reader))
+
+
+for _reader in sorted(_found(), key=lambda reader: reader.generic):  # in the order in which `detect` asks them
+    register(_reader)
 
 
 def read(sources: Sequence[str], format: str, fields: FieldMapping | None = None) -> Iterator[Record | Malformed]:  # noqa: A002
@@ -42,7 +49,7 @@ def read(sources: Sequence[str], format: str, fields: FieldMapping | None = None
     :param sources: Paths, glob patterns (for names that are no path themselves), or "-" for standard input.
     :param format: A name in `FORMATS`.
     :param fields: Which fields make a record, for formats whose fields have no fixed names.
-    :returns: Records, and what is wrong with the rows that are none.
+    :returns: Records, and what is wrong with the rows that are none; also at its end if a file changed meanwhile.
     :raises ReadError: If the format is unknown or a source is missing; while iterating, if a source cannot be read.
 
     Usage:
@@ -50,6 +57,20 @@ def read(sources: Sequence[str], format: str, fields: FieldMapping | None = None
         for item in read(["notes/*.jsonl.gz"], "jsonl", FieldMapping(id="note_id", text=("history", "findings"))):
             print(item.position, item.reason if isinstance(item, Malformed) else item.id)
     """
+    reader, paths = _chosen(sources, format, fields)
+    return _chain(reader, paths, fields)
+
+
+def rows(sources: Sequence[str], format: str, fields: FieldMapping | None = None) -> Iterator[object]:  # noqa: A002
+    """Stream something for each item that :func:`read` gives, to count them; costs less where the format allows it.
+
+    :raises ReadError: As `read` does.
+    """
+    reader, paths = _chosen(sources, format, fields)
+    return (row for path in paths for row in (reader.rows(path) if reader.rows else reader.read(path, fields)))
+
+
+def _chosen(sources: Sequence[str], format: str, fields: FieldMapping | None) -> tuple[Reader, list[str]]:  # noqa: A002
     paths = expand(sources)
     reader = FORMATS.get(format)
     if reader is None:
@@ -59,12 +80,29 @@ def read(sources: Sequence[str], format: str, fields: FieldMapping | None = None
         raise ReadError(label(paths[0]), f"format {format} has fixed fields; a field mapping is for {mapped}")
     if STDIN in paths and not reader.stdin:
         raise ReadError(label(STDIN), f"format {format} cannot be read from standard input; it takes {reader.source}")
-    return _chain(reader, paths, fields)
+    return reader, paths
 
 
 def _chain(reader: Reader, paths: list[str], fields: FieldMapping | None) -> Iterator[Record | Malformed]:
     for path in paths:
+        before = _stamp(path)
         yield from reader.read(path, fields)
+        if before != _stamp(path):
+            yield Malformed(path, "the file changed while it was read; read it again once nobody writes it", gap=True)
+
+
+def _stamp(path: str) -> tuple[int, int, int] | None:
+    """Return what changes with a file; None for what is none."""
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return None
+    return (found.st_ino, found.st_size, found.st_mtime_ns) if S_ISREG(found.st_mode) else None
+
+
+def job_of(sources: Sequence[str], format: str) -> str:  # noqa: A002
+    """Return what tells one set of sources from another: the format and where they are, whatever the working folder."""
+    return " ".join([format, *(one if one == STDIN else str(Path(one).absolute()) for one in sources)])
 
 
 def can_be_read_twice(sources: Sequence[str]) -> bool:

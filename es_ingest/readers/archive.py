@@ -1,10 +1,6 @@
 """Files inside tar and zip archives, read in place: nothing is unpacked to disk, and one member is held at a time."""
 
-import bz2
 import gzip
-import lzma
-import tarfile
-import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -15,16 +11,8 @@ from typing import IO, Any, cast
 from es_ingest.readers.streams import DAMAGED, GZIP_MAGIC, reason_of
 from es_ingest.records import Malformed, ReadError
 
+# The archive packages are imported where they are used: every command would pay for them.
 _ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
-_UNPACK: dict[bytes, Any] = {GZIP_MAGIC: gzip.open, b"\xfd7zXZ\x00": lzma.open, b"BZh": bz2.open}
-_TAR_DAMAGED = (*DAMAGED, tarfile.TarError, lzma.LZMAError)
-_ZIP_DAMAGED = (
-    *DAMAGED,
-    zipfile.BadZipFile,
-    lzma.LZMAError,
-    RuntimeError,
-    NotImplementedError,
-)  # encrypted, unknown packing
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +50,12 @@ def _wanted(name: str, suffix: str) -> bool:
 
 
 def _tar_members(source: str, start: bytes, suffix: str, limit: int) -> Iterator[Member | Malformed]:
-    unpack = next((opener for magic, opener in _UNPACK.items() if start.startswith(magic)), open)
+    import bz2
+    import lzma
+    import tarfile
+
+    openers: dict[bytes, Any] = {GZIP_MAGIC: gzip.open, b"\xfd7zXZ\x00": lzma.open, b"BZh": bz2.open}
+    unpack = next((opener for magic, opener in openers.items() if start.startswith(magic)), open)
     seen = 0
     with ExitStack() as stack:
         try:
@@ -79,13 +72,19 @@ def _tar_members(source: str, start: bytes, suffix: str, limit: int) -> Iterator
                         continue
                     data = cast(IO[bytes], tar.extractfile(entry)).read()
                     yield Member(position, PurePosixPath(entry.name).stem, data)
-        except _TAR_DAMAGED as error:
+        except (*DAMAGED, tarfile.TarError, lzma.LZMAError) as error:
             if not seen:
                 raise ReadError(source, f"not a tar or zip archive, or damaged: {reason_of(error)}") from error
-            yield Malformed(source, f"the rest of the archive is lost after {seen} members: {reason_of(error)}")
+            reason = f"the rest of the archive is lost after {seen} members: {reason_of(error)}"
+            yield Malformed(source, reason, gap=True)
 
 
 def _zip_members(source: str, start: bytes, suffix: str, limit: int) -> Iterator[Member | Malformed]:  # noqa: ARG001
+    import lzma
+    import zipfile
+
+    encrypted_or_unknown = (RuntimeError, NotImplementedError)
+    damaged = (*DAMAGED, zipfile.BadZipFile, lzma.LZMAError, *encrypted_or_unknown)
     try:
         archive = zipfile.ZipFile(source)
     except (zipfile.BadZipFile, OSError, zlib.error) as error:
@@ -98,7 +97,7 @@ def _zip_members(source: str, start: bytes, suffix: str, limit: int) -> Iterator
             try:
                 with archive.open(entry) as stream:
                     data = stream.read(limit + 1)
-            except _ZIP_DAMAGED as error:
+            except damaged as error:
                 yield Malformed(position, f"cannot be unpacked: {reason_of(error)}")
                 continue
             if len(data) > limit:

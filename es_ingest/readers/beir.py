@@ -1,4 +1,4 @@
-"""BEIR: a folder with `corpus.jsonl`, `queries.jsonl` and `qrels/{split}.tsv`, each plain or .gz.
+"""BEIR: a folder with `corpus.jsonl`, `queries.jsonl` and `qrels/{split}.tsv`, each plain, .gz or .zst.
 
 The corpus becomes records; queries and judgements are for evaluation. A `metadata` object is flattened into the
 metadata; where it and the row name the same field, the row's counts. A document with a title alone has it for its text.
@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from es_ingest.readers.fields import FieldMapping, RowMapper
-from es_ingest.readers.jsonl import json_rows
+from es_ingest.readers.jsonl import json_rows, rows
 from es_ingest.readers.registry import Reader
-from es_ingest.readers.streams import read_lines
+from es_ingest.readers.streams import PACKED, read_lines
 from es_ingest.records import Malformed, ReadError, Record
 
 CORPUS = "corpus.jsonl"
@@ -26,10 +26,8 @@ def read(source: str, fields: FieldMapping | None = None) -> Iterator[Record | M
     :param fields: None: BEIR's fields are `_id`, `title` and `text`.
     :raises ReadError: If there is no corpus or it cannot be read at all.
     """
-    path = Path(source)
-    corpus = _find(path, CORPUS) if path.is_dir() else path
     mapper = RowMapper(fields or FieldMapping(id="_id", text=("text",)))
-    for row in json_rows(str(corpus)):
+    for row in json_rows(_corpus(source)):
         record = row if isinstance(row, Malformed) else mapper(_with_text(row[1]), row[0])
         if isinstance(record, Record) and isinstance(record.meta.get("metadata"), dict):
             inner = {name: value for name, value in record.meta["metadata"].items() if value is not None}
@@ -104,12 +102,22 @@ def read_qrels(folder: str | Path, split: str = "test") -> dict[str, dict[str, i
     return qrels
 
 
+def _corpus(source: str) -> str:
+    path = Path(source)
+    return str(_find(path, CORPUS) if path.is_dir() else path)
+
+
 def _find(folder: Path, name: str) -> Path:
-    """Return the file of this name in a folder, plain or .gz."""
-    for candidate in (folder / name, folder / f"{name}.gz"):
-        if candidate.is_file():
-            return candidate
-    raise ReadError(str(folder), f"holds neither {name} nor {name}.gz; a BEIR folder has both a corpus and queries")
+    """Return the file of this name in a folder, plain or packed."""
+    names = _names(name)
+    for candidate in names:
+        if (folder / candidate).is_file():
+            return folder / candidate
+    raise ReadError(str(folder), f"holds no {' or '.join(names)}; a BEIR folder has both a corpus and queries")
+
+
+def _names(name: str) -> list[str]:
+    return [name + packed for packed in ("", *PACKED)]
 
 
 def _find_split(folder: Path, split: str) -> Path:
@@ -118,18 +126,21 @@ def _find_split(folder: Path, split: str) -> Path:
     except ReadError:
         there = sorted({path.name.partition(".tsv")[0] for path in (folder / "qrels").glob("*.tsv*")})
         splits = ", ".join(there) if there else "no split"
-        raise ReadError(str(folder), f"has no qrels/{split}.tsv or .tsv.gz; in qrels/ there is {splits}") from None
+        raise ReadError(
+            str(folder), f"has no qrels/{split}.tsv, plain or packed; in qrels/ there is {splits}"
+        ) from None
 
 
 def _accepts(path: Path) -> bool:
-    names = (CORPUS, f"{CORPUS}.gz")
+    names = _names(CORPUS)
     return any((path / name).is_file() for name in names) if path.is_dir() else path.name in names
 
 
 READER = Reader(
     name="beir",
     description="BEIR data set: corpus.jsonl with _id, title, text; queries and qrels beside it serve evaluation",
-    source="a folder with corpus.jsonl or corpus.jsonl.gz, or that file itself",
+    source="a folder with corpus.jsonl, plain, .gz or .zst, or that file itself",
     read=read,
     accepts=_accepts,
+    rows=lambda source: rows(_corpus(source)),
 )

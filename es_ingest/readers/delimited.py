@@ -1,4 +1,4 @@
-"""CSV and TSV with a header: plain or gzip, or standard input. Tabs separate .tsv files, commas all others.
+"""CSV and TSV with a header: plain, gzip or zstd, or standard input. Tabs separate .tsv files, commas all others.
 
 Quoted fields may hold line breaks; a position is the physical line where a record starts. Quoting is read strictly: a
 stray quote makes one record malformed instead of swallowing its neighbours. Blanks around column names are dropped,
@@ -8,15 +8,16 @@ empty cells are no metadata, and a column without a name (a data frame's index) 
 import csv
 import re
 from collections.abc import Iterator
-from itertools import chain
+from dataclasses import replace
+from itertools import chain, islice
 
-from es_ingest.readers.fields import FieldMapping, RowMapper, listed
+from es_ingest.readers.fields import FieldMapping, RowMapper, listed, raw_of, scrub
 from es_ingest.readers.registry import Reader
-from es_ingest.readers.streams import MAX_LINE_BYTES, label, read_lines
+from es_ingest.readers.streams import MAX_LINE_BYTES, PACKED, label, read_lines
 from es_ingest.records import Malformed, ReadError, Record
 
-TAB_SUFFIXES = (".tsv", ".tab", ".tsv.gz", ".tab.gz")
-SUFFIXES = (".csv", ".csv.gz", *TAB_SUFFIXES)
+TAB_SUFFIXES = tuple(name + packed for name in (".tsv", ".tab") for packed in ("", *PACKED))
+SUFFIXES = (*(f".csv{packed}" for packed in ("", *PACKED)), *TAB_SUFFIXES)
 
 _UNDECODED = re.compile("[\udc80-\udcff]")
 
@@ -66,6 +67,21 @@ def read(source: str, fields: FieldMapping | None = None) -> Iterator[Record | M
     """
     fields = fields or FieldMapping()
     mapper = RowMapper(fields)
+    for row in named_rows(source, fields):
+        record = row if isinstance(row, Malformed) else mapper(row[1], row[0])
+        if isinstance(record, Record):
+            for name in [name for name, value in record.meta.items() if value == ""]:
+                del record.meta[name]
+        yield record
+
+
+def named_rows(source: str, fields: FieldMapping) -> Iterator[tuple[str, dict[str, str]] | Malformed]:
+    """Stream the rows of a CSV or TSV file as column names to cells, with the position where each row starts.
+
+    :param source: A path, or "-" for comma-separated standard input.
+    :param fields: Columns that the header must have.
+    :raises ReadError: If the file cannot be read at all, is empty, names a column twice, or lacks a named column.
+    """
     rows = _rows(source)
     header = _header(source, next(rows, None))
     fields.check(label(source), header)
@@ -75,14 +91,18 @@ def read(source: str, fields: FieldMapping | None = None) -> Iterator[Record | M
             continue
         position, cells = row
         if len(cells) != len(header):
-            yield Malformed(position, f"{len(cells)} columns where the header has {len(header)}")
-            continue
-        values = {name: cell for name, cell in zip(header, cells, strict=True) if name}
-        record = mapper(values, position)
-        if isinstance(record, Record):
-            for name in [name for name, value in record.meta.items() if value == ""]:
-                del record.meta[name]
-        yield record
+            yield Malformed(position, f"{len(cells)} columns where the header has {len(header)}", raw_of(cells))
+        else:
+            yield position, {name: cell for name, cell in zip(header, cells, strict=True) if name}
+
+
+def rows(source: str) -> Iterator[tuple[str, list[str]] | Malformed]:
+    """Stream the rows of a CSV or TSV file behind its header, as cells.
+
+    :param source: A path, or "-" for comma-separated standard input.
+    :raises ReadError: If the file cannot be read at all.
+    """
+    return islice(_rows(source), 1, None)
 
 
 def _header(source: str, first: tuple[str, list[str]] | Malformed | None) -> list[str]:
@@ -105,21 +125,22 @@ def _rows(source: str) -> Iterator[tuple[str, list[str]] | Malformed]:
     tabs = source.lower().endswith(TAB_SUFFIXES)
     reader = csv.reader(lines, delimiter="\t" if tabs else _delimiter(lines.peek()), strict=True)
     while True:
-        position = f"{label(source)}:{lines.number + 1}"
+        first = lines.number + 1
+        position = f"{label(source)}:{first}"
         try:
             cells = next(reader)
         except StopIteration:
             return
         except _BadLineError as bad:
-            yield bad.finding
+            yield replace(bad.finding, gap=bad.finding.gap or lines.number > first)
             continue
         except csv.Error as error:
-            yield Malformed(position, _reason(error))
+            yield Malformed(position, _reason(error), gap=lines.number > first)  # a stray quote takes its neighbours
             continue
         if any(_UNDECODED.search(cell) for cell in cells if not cell.isascii()):
-            yield Malformed(position, "not UTF-8")
+            yield Malformed(position, "not UTF-8", raw_of([scrub(cell) for cell in cells]))
         elif any("\0" in cell for cell in cells):
-            yield Malformed(position, "holds a NUL character; is the file UTF-16 or binary?")
+            yield Malformed(position, "holds a NUL character; is the file UTF-16 or binary?", raw_of(cells))
         elif cells:
             yield position, cells
 
@@ -138,9 +159,11 @@ def _reason(error: csv.Error) -> str:
 READER = Reader(
     name="csv",
     description="CSV (comma or semicolon) or TSV with a header line that names columns such as id, title, text",
-    source="a .csv or .tsv file, plain or .gz, or - for standard input",
+    source="a .csv or .tsv file, plain, .gz or .zst, or - for standard input",
     read=read,
     accepts=lambda path: path.name.lower().endswith(SUFFIXES) and not path.is_dir(),
     mapped=True,
     stdin=True,
+    rows=rows,
+    generic=True,
 )

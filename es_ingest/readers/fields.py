@@ -6,21 +6,30 @@ field with nothing in it is malformed.
 
 Text. A string, kept exactly as given. Several fields are joined by a blank line; null or blank ones are left out.
 
+Vectors. A list of numbers, or a string that is one in JSON; other spellings, base64 among them, are not guessed.
+
 Strings. A lone surrogate (JSON can spell one: "\ud800") exists in no UTF-8 text and Elasticsearch refuses it, so it
 becomes U+FFFD, one character for one: offsets do not move.
 """
 
 import datetime
 import hashlib
+import json
 import math
 import re
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
+from es_ingest.readers.vectors import vector_of
 from es_ingest.records import Malformed, ReadError, Record
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 ID_FIELDS = ("_id", "id", "doc_id", "docid", "pmid")
 TITLE_FIELDS = ("title",)
@@ -30,6 +39,7 @@ TEXT_JOIN = "\n\n"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SHOWN_NAME = re.compile(r"[A-Za-z_][\w.\-]{0,39}", re.ASCII)
 _MISSING: Any = object()
+_NUMBERS = frozenset({int, float})  # and not bool, which is an int
 
 
 class RowError(Exception):
@@ -44,13 +54,16 @@ class FieldMapping:
     :param title: The title field; None takes `title` where there is one.
     :param text: One field name or several, joined by a blank line; none takes the first of `TEXT_FIELDS` a row has.
     :param meta: The metadata fields; None keeps all others.
-    :raises ValueError: If a name is blank.
+    :param vector: The field of a ready-made vector, which every row must have then; None for rows without. It is never
+        metadata.
+    :raises ValueError: If a name is blank, or the vector is named as metadata.
     """
 
     id: str | None = None
     title: str | None = None
     text: tuple[str, ...] = ()
     meta: tuple[str, ...] | None = None
+    vector: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("text", "meta"):
@@ -60,15 +73,37 @@ class FieldMapping:
                 object.__setattr__(self, name, names)
         if any(not name.strip() for name in self.named()):
             raise ValueError(f"a field name is blank in {self}; leave the option out to use the defaults")
+        if self.vector is not None and self.vector in (self.meta or ()):
+            raise ValueError(f"field {_shown(self.vector)} holds the vector and cannot be metadata; name it once")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it by the names of the command's options."""
+        meta = None if self.meta is None else list(self.meta)
+        names = {"id-field": self.id, "title-field": self.title, "text-field": list(self.text), "meta-field": meta}
+        return {**names, "vector-field": self.vector}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "FieldMapping":
+        """Return what :meth:`to_dict` gave."""
+        meta = values.get("meta-field")
+        return cls(
+            values.get("id-field"),
+            values.get("title-field"),
+            tuple(values.get("text-field") or ()),
+            None if meta is None else tuple(meta),
+            values.get("vector-field"),
+        )
 
     def named(self) -> list[str]:
         """List every field that this mapping names."""
-        return [name for name in (self.id, self.title, *self.text, *(self.meta or ())) if name is not None]
+        every = (self.id, self.title, *self.text, *(self.meta or ()), self.vector)
+        return [name for name in every if name is not None]
 
     def chosen(self, row: Collection[str]) -> list[str]:
-        """List the id, title and text fields that this mapping takes from a row, named or by default."""
+        """List the id, title, text and vector fields that this mapping takes from a row, named or by default."""
         text = self.text or _pick(row, None, TEXT_FIELDS)
-        return [*_pick(row, self.id, ID_FIELDS), *_pick(row, self.title, TITLE_FIELDS), *text]
+        vector = _pick(row, self.vector, ())
+        return [*_pick(row, self.id, ID_FIELDS), *_pick(row, self.title, TITLE_FIELDS), *text, *vector]
 
     def check(self, path: str, columns: Collection[str]) -> None:
         """Check this mapping against a header, for formats that have one.
@@ -114,7 +149,7 @@ class RowMapper:
         try:
             return self._record(row, position)
         except RowError as error:
-            return Malformed(position, str(error))
+            return Malformed(position, str(error), raw_of(row))
         except RecursionError:
             return Malformed(position, "nested too deeply")
 
@@ -126,15 +161,16 @@ class RowMapper:
         text = _text(row, text_fields)
         title = next((_title(row, name) for name in _pick(row, fields.title, TITLE_FIELDS)), "")
         record_id = next((_id(row, name) for name in _pick(row, fields.id, ID_FIELDS)), None) or content_id(title, text)
-        meta = row
+        vector = None if fields.vector is None else _vector(row, fields.vector)
+        meta = row if fields.vector is None else _without(row, fields.vector)
         if fields.meta is None:
             for name in fields.chosen(row):
                 meta = _without(meta, name)
         else:
-            meta = {name: value for name in fields.meta if (value := _get(row, name)) is not _MISSING}
+            meta = {name: value for name in fields.meta if (value := _get(meta, name)) is not _MISSING}
             self.unseen.difference_update(meta)
         clean = {scrub(name): self.jsonable(value, name) for name, value in meta.items()}
-        return Record(record_id, title, text, {k: v for k, v in clean.items() if v is not None}, position)
+        return Record(record_id, title, text, {k: v for k, v in clean.items() if v is not None}, position, vector)
 
     def jsonable(self, value: Any, name: str) -> Any:
         """Make a value what JSON and Elasticsearch can hold.
@@ -172,6 +208,14 @@ class RowMapper:
 def scrub(text: str) -> str:
     """Replace each lone surrogate by U+FFFD; the length stays."""
     return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
+
+
+def raw_of(row: object) -> str | None:
+    """Return a row as JSON, for the dead letters; None where it is nested too deeply."""
+    try:
+        return json.dumps(row, default=lambda value: value.tolist() if hasattr(value, "tolist") else str(value))
+    except RecursionError:
+        return None
 
 
 def content_id(title: str, text: str) -> str:
@@ -215,6 +259,24 @@ def _text(row: dict[str, Any], names: tuple[str, ...]) -> str:
     if not text.strip():
         raise RowError("empty text")
     return text
+
+
+def _vector(row: dict[str, Any], name: str) -> "NDArray[np.float32]":
+    value = _get(row, name)
+    if isinstance(value, str):
+        with suppress(ValueError, RecursionError):  # what is no JSON stays a string
+            value = json.loads(value)
+    if not isinstance(value, list) and not hasattr(value, "dtype"):  # Parquet columns give arrays
+        raise RowError(f"vector field {_shown(name)} is {_kind(value)}, not a list of numbers")
+    if isinstance(value, list) and not _NUMBERS.issuperset(map(type, value)):
+        odd = next(item for item in value if type(item) not in _NUMBERS)
+        raise RowError(
+            f"vector field {_shown(name)} holds {_kind(odd)} among its {len(value)} items, not numbers alone"
+        )
+    try:
+        return vector_of(value)
+    except ValueError as error:
+        raise RowError(f"vector field {_shown(name)} {error}") from None
 
 
 def _pick(row: Collection[str], name: str | None, candidates: tuple[str, ...]) -> tuple[str, ...]:

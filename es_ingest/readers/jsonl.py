@@ -1,4 +1,4 @@
-"""JSON Lines: one JSON object per line, plain or gzip, or standard input.
+"""JSON Lines: one JSON object per line, plain, gzip or zstd, or standard input.
 
 Lines are split at line feeds only, so that a U+2028 inside a string does not cut a row. A BOM, CRLF and blank lines are
 fine. NaN and Infinity, which Python would read and Elasticsearch refuses, make a row malformed where the field is used.
@@ -11,12 +11,12 @@ from typing import Any
 
 from es_ingest.readers.fields import FieldMapping, RowError, RowMapper
 from es_ingest.readers.registry import Reader
-from es_ingest.readers.streams import label, read_lines
+from es_ingest.readers.streams import PACKED, label, read_lines
 from es_ingest.records import Malformed, Record
 
 logger = logging.getLogger(__name__)
 
-SUFFIXES = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")
+SUFFIXES = tuple(name + packed for name in (".jsonl", ".ndjson") for packed in ("", *PACKED))
 
 
 def read(source: str, fields: FieldMapping | None = None) -> Iterator[Record | Malformed]:
@@ -40,21 +40,32 @@ def json_rows(source: str) -> Iterator[tuple[str, dict[str, Any]] | Malformed]:
     :param source: A path, or "-" for standard input.
     :raises ReadError: If the file cannot be read at all.
     """
-    for item in read_lines(source):
+    for item in rows(source):
         if isinstance(item, Malformed):
             yield item
             continue
         number, line = item
         position = f"{label(source)}:{number}"
-        if not line.strip():
-            continue
         try:
-            yield position, _object(line)
+            yield position, parse_object(line)
         except RowError as error:
-            yield Malformed(position, str(error))
+            yield Malformed(position, str(error), line.decode("utf-8", "replace"))
 
 
-def _object(line: bytes) -> dict[str, Any]:
+def rows(source: str) -> Iterator[tuple[int, bytes] | Malformed]:
+    """Stream the lines of a JSON Lines file that are not blank, with their numbers, unparsed.
+
+    :param source: A path, or "-" for standard input.
+    :raises ReadError: If the file cannot be read at all.
+    """
+    return (item for item in read_lines(source) if isinstance(item, Malformed) or item[1].strip())
+
+
+def parse_object(line: bytes) -> dict[str, Any]:
+    """Return the JSON object of a line.
+
+    :raises RowError: If it is none.
+    """
     try:
         value = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError as error:
@@ -73,9 +84,11 @@ def _object(line: bytes) -> dict[str, Any]:
 READER = Reader(
     name="jsonl",
     description="JSON Lines: one object per line with fields such as id, title, text",
-    source="a .jsonl or .ndjson file, plain or .gz, or - for standard input",
+    source="a .jsonl or .ndjson file, plain, .gz or .zst, or - for standard input",
     read=read,
     accepts=lambda path: path.name.lower().endswith(SUFFIXES) and not path.is_dir(),
     mapped=True,
     stdin=True,
+    rows=rows,
+    generic=True,
 )

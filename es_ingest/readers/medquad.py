@@ -174,4 +174,5 @@ READER = Reader(
     source="a folder of .xml files, one .xml file, or a .tar, .tar.gz, .tgz, .tar.xz or .zip of them",
     read=read,
     accepts=_accepts,
+    generic=True,
 )

@@ -1,8 +1,9 @@
 """Parquet files, streamed batch by batch. Needs pyarrow, which is imported when the first file is read.
 
 Metadata. Dates and times become ISO 8601, durations seconds, decimals floats, NaN no value, structs objects. Columns
-with binary in them (images, say) are left out with a warning; naming one in the mapping is an error. A position's
-number is the row in the file, from 1.
+with binary in them (images, say) are left out with a warning; naming one in the mapping is an error. A vector may be a
+list of any length or of a fixed one, of floats of any size or integers. A position's number is the row in the file,
+from 1.
 """
 
 import importlib
@@ -38,14 +39,25 @@ def read(source: str, fields: FieldMapping | None = None) -> Iterator[Record | M
         row = 0
         try:
             for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=columns):
-                for values in _rows(arrow, batch):
+                for values in _rows(arrow, batch, fields.vector):
                     row += 1
                     position = f"{source}:{row}"
                     yield Malformed(position, values) if isinstance(values, str) else mapper(values, position)
         except (arrow.ArrowException, OSError) as error:  # its message may quote content
             if row == 0:
                 raise ReadError(source, f"its data cannot be decoded ({type(error).__name__})") from error
-            yield Malformed(f"{source}:{row + 1}", "the rest of the file is lost: damaged Parquet data")
+            yield Malformed(f"{source}:{row + 1}", "the rest of the file is lost: damaged Parquet data", gap=True)
+
+
+def rows(source: str) -> range:
+    """Return the numbers of a Parquet file's rows, which it states at its end.
+
+    :param source: The file.
+    :raises ReadError: If pyarrow is missing or the file is not Parquet.
+    """
+    _, file = _open(source)
+    with file:
+        return range(file.metadata.num_rows)
 
 
 def _open(source: str) -> tuple[Any, Any]:
@@ -102,10 +114,22 @@ def _holds_binary(arrow: Any, kind: Any) -> bool:
     return any(_holds_binary(arrow, kind.field(index).type) for index in range(kind.num_fields))
 
 
-def _rows(arrow: Any, batch: Any) -> Iterator[dict[str, Any] | str]:
+def _rows(arrow: Any, batch: Any, vector: str | None) -> Iterator[dict[str, Any] | str]:
     """Give a batch's rows as Python values; a row that has no Python value gives the reason."""
-    columns = [_microseconds(arrow, column) for column in batch.columns]
-    batch = arrow.RecordBatch.from_arrays(columns, names=batch.schema.names)
+    columns = {
+        name: _microseconds(arrow, column) for name, column in zip(batch.schema.names, batch.columns, strict=True)
+    }
+    if vector is None or vector not in columns or not _holds_numbers(arrow, columns[vector].type):
+        yield from _values(arrow.RecordBatch.from_pydict(columns))
+        return
+    lists = columns.pop(vector)
+    for row, numbers in zip(_values(arrow.RecordBatch.from_pydict(columns)), lists, strict=True):
+        if isinstance(row, dict):
+            row[vector] = numbers.values.to_numpy(zero_copy_only=False) if numbers.is_valid else None
+        yield row
+
+
+def _values(batch: Any) -> Iterator[dict[str, Any] | str]:
     try:
         yield from batch.to_pylist()
         return
@@ -113,6 +137,13 @@ def _rows(arrow: Any, batch: Any) -> Iterator[dict[str, Any] | str]:
         pass
     for index in range(batch.num_rows):
         yield _row(batch, index)
+
+
+def _holds_numbers(arrow: Any, kind: Any) -> bool:
+    """Tell whether a type is lists of numbers, which are many times as quick as arrays."""
+    types = arrow.types
+    lists = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
+    return bool(lists and (types.is_floating(kind.value_type) or types.is_integer(kind.value_type)))
 
 
 def _row(batch: Any, index: int) -> dict[str, Any] | str:
@@ -141,4 +172,6 @@ READER = Reader(
     read=read,
     accepts=lambda path: path.name.lower().endswith(SUFFIXES) and not path.is_dir(),
     mapped=True,
+    rows=rows,
+    generic=True,
 )

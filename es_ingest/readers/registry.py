@@ -1,6 +1,6 @@
 """The registry of corpus formats: what a format is, and the table that holds them by name."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,8 @@ class Reader:
     :param accepts: Whether a path looks like this format, by its name or a folder's content; never reads a file.
     :param mapped: Whether a `FieldMapping` applies; formats with fixed fields take none.
     :param stdin: Whether "-" can be read.
+    :param rows: Streams something for each item that `read` gives, at less cost; None has them read.
+    :param generic: Whether it accepts files that may be of another format by name, as any ``.xml``: it is asked last.
     """
 
     name: str
@@ -28,6 +30,8 @@ class Reader:
     accepts: Callable[[Path], bool]
     mapped: bool = False
     stdin: bool = False
+    rows: Callable[[str], Iterable[object]] | None = None
+    generic: bool = False
 
 
 FORMATS: dict[str, Reader] = {}

@@ -1,4 +1,4 @@
-"""Bytes in, numbered lines out: files, gzip and standard input, with bounded memory."""
+"""Bytes in, numbered lines out: files, gzip, zstd and standard input, with bounded memory."""
 
 import glob
 import gzip
@@ -10,17 +10,24 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import BinaryIO, cast
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
 from es_ingest.records import Malformed, ReadError
 
 STDIN = "-"
 MAX_LINE_BYTES = 64 * 2**20
 GZIP_MAGIC = b"\x1f\x8b"
+ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+PACKED = (".gz", ".zst")  # suffixes behind a format's own
 UTF8_BOM = b"\xef\xbb\xbf"
 _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 _SKIP_BYTES = 2**20
 
 # What a damaged compressed file raises while it is read; gzip.BadGzipFile is an OSError.
-DAMAGED = (EOFError, OSError, zlib.error)
+DAMAGED = (EOFError, OSError, zlib.error, zstd.ZstdError)
 
 
 def expand(sources: Sequence[str]) -> list[str]:
@@ -55,26 +62,40 @@ def label(source: str) -> str:
     return "<stdin>" if source == STDIN else source
 
 
+def _stdin() -> io.BufferedReader:
+    """Open standard input once more: Python ends badly while a thread still waits for its own ``sys.stdin``."""
+    try:
+        return open(sys.stdin.fileno(), "rb", closefd=False)
+    except (OSError, ValueError):  # it is no file
+        return io.BufferedReader(cast(io.RawIOBase, sys.stdin.buffer))
+
+
 @contextmanager
 def open_bytes(source: str) -> Iterator[BinaryIO]:
-    """Open a source for reading as plain bytes; what starts with gzip's magic bytes is unpacked as it is read.
+    """Open a source for reading as plain bytes; what starts like gzip or zstd is unpacked as it is read.
 
     :param source: A path, or "-" for standard input, which stays open.
-    :raises ReadError: If it cannot be opened, or is named .gz and is not gzip.
+    :raises ReadError: If it cannot be opened, or is named .gz or .zst and is not.
     """
     try:
-        raw = io.BufferedReader(cast(io.RawIOBase, sys.stdin.buffer)) if source == STDIN else open(source, "rb")  # noqa: PTH123, SIM115
-        magic = raw.peek(2)[:2]
+        raw = _stdin() if source == STDIN else open(source, "rb")  # noqa: PTH123, SIM115
+        start = raw.peek(4)[:4]
     except IsADirectoryError:
         raise ReadError(source, "is a folder; name its files, or a pattern such as 'folder/*.jsonl'") from None
     except (OSError, ValueError) as error:
         raise ReadError(label(source), f"cannot be opened: {reason_of(error)}") from error
     try:
-        if magic == GZIP_MAGIC:
+        if start.startswith(GZIP_MAGIC):
             with gzip.GzipFile(fileobj=raw, mode="rb") as unpacked:
                 yield cast(BinaryIO, unpacked)
-        elif source.lower().endswith(".gz"):
-            raise ReadError(source, "is named .gz and is not gzip; rename it or pack it again")
+        elif start == ZSTD_MAGIC:
+            with zstd.ZstdFile(raw, "rb") as frames:
+                yield cast(BinaryIO, frames)
+        elif source.lower().endswith(PACKED):
+            kind = "gzip" if source.lower().endswith(".gz") else "zstd"
+            raise ReadError(
+                source, f"is named {source[source.rindex('.') :]} and is not {kind}; rename it or pack it again"
+            )
         else:
             yield cast(BinaryIO, raw)
     finally:
@@ -110,7 +131,7 @@ def read_lines(source: str, limit: int | None = None) -> Iterator[tuple[int, byt
                 if number == 0:
                     raise ReadError(label(source), f"cannot be read: {reason_of(error)}") from error
                 position = f"{label(source)}:{number + 1}"
-                yield Malformed(position, f"the rest of the file is lost: {reason_of(error)}")
+                yield Malformed(position, f"the rest of the file is lost: {reason_of(error)}", gap=True)
                 return
             number += 1
             if number == 1:

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from es_ingest.readers import detect, read, read_qrels, read_queries
+from es_ingest.readers.streams import zstd
 from es_ingest.records import Malformed, ReadError, Record
 
 QRELS = "query-id\tcorpus-id\tscore\n"
@@ -12,10 +13,11 @@ QRELS = "query-id\tcorpus-id\tscore\n"
 def write(folder: Path, name: str, content: str) -> None:
     path = folder / name
     path.parent.mkdir(exist_ok=True)
-    path.write_bytes(gzip.compress(content.encode()) if name.endswith(".gz") else content.encode())
+    pack = {".gz": gzip.compress, ".zst": zstd.compress}.get(path.suffix, bytes)
+    path.write_bytes(pack(content.encode()))
 
 
-@pytest.mark.parametrize("name", ["corpus.jsonl", "corpus.jsonl.gz"])
+@pytest.mark.parametrize("name", ["corpus.jsonl", "corpus.jsonl.gz", "corpus.jsonl.zst"])
 def test_a_folder_and_its_corpus_file_read_alike(tmp_path: Path, name: str) -> None:
     rows = (
         '{"_id": "a", "title": "T", "text": "x", "url": "u", "metadata": {"url": "v", "year": 1, "none": null}}\n'
@@ -37,11 +39,11 @@ def test_a_folder_and_its_corpus_file_read_alike(tmp_path: Path, name: str) -> N
 
 
 def test_a_folder_without_a_corpus(tmp_path: Path) -> None:
-    with pytest.raises(ReadError, match=r"holds neither corpus\.jsonl nor corpus\.jsonl\.gz"):
+    with pytest.raises(ReadError, match=r"holds no corpus\.jsonl or corpus\.jsonl\.gz or corpus\.jsonl\.zst;"):
         list(read([str(tmp_path)], "beir"))
 
 
-@pytest.mark.parametrize("end", ["", ".gz"])
+@pytest.mark.parametrize("end", ["", ".gz", ".zst"])
 def test_queries_and_judgements(tmp_path: Path, end: str) -> None:
     write(tmp_path, f"queries.jsonl{end}", '{"_id": "q1", "text": "one"}\n\n{"_id": 2, "text": "two"}\n')
     write(tmp_path, f"qrels/test.tsv{end}", QRELS + "q1\td1\t1\r\nq1\td2\t0\n2\td1\t2\n\n")
@@ -80,13 +82,13 @@ def test_bad_judgements_stop_an_evaluation(tmp_path: Path, content: str, message
 
 
 def test_a_split_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(ReadError, match=r"has no qrels/test.tsv or .tsv.gz; in qrels/ there is no split"):
+    with pytest.raises(ReadError, match=r"has no qrels/test.tsv, plain or packed; in qrels/ there is no split"):
         read_qrels(tmp_path)
     write(tmp_path, "qrels/train.tsv.gz", QRELS)
     write(tmp_path, "qrels/dev.tsv", QRELS)
     with pytest.raises(ReadError, match="in qrels/ there is dev, train"):
         read_qrels(tmp_path)
-    with pytest.raises(ReadError, match=r"neither queries\.jsonl nor"):
+    with pytest.raises(ReadError, match=r"holds no queries\.jsonl or"):
         read_queries(tmp_path)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from es_ingest.readers import FieldMapping, read, streams
+from es_ingest.readers.streams import zstd
 from es_ingest.records import Malformed, ReadError, Record
 
 
@@ -92,6 +93,46 @@ def test_tabs_by_suffix(tmp_path: Path) -> None:
     for name in ("a.tsv", "A.TSV.gz"):
         packed = gzip.compress(b"id\ttext\n1\ta,b\n") if name.endswith("gz") else b"id\ttext\n1\ta,b\n"
         assert items(tmp_path / name, packed) == [Record("1", "", "a,b", {}, f"{tmp_path / name}:2")]
+
+
+@pytest.mark.parametrize("name", ["a.csv.zst", "a.tsv.zst", "a.csv"])
+def test_zstd(tmp_path: Path, name: str) -> None:
+    content = "id,text\n1,x\n".replace(",", "\t" if "tsv" in name else ",")
+    assert items(tmp_path / name, zstd.compress(content.encode())) == [Record("1", "", "x", {}, f"{tmp_path / name}:2")]
+
+
+@pytest.mark.parametrize(
+    ("row", "raw"),
+    [
+        (b"2", '["2"]'),
+        (b"2,x,y", '["2", "x", "y"]'),
+        (b"2, ", '{"id": "2", "text": " "}'),
+        (b"2,\xff", '["2", "\\ufffd"]'),
+        (b"2,\x00", '["2", "\\u0000"]'),
+    ],
+)
+def test_a_bad_row_is_kept_for_the_dead_letters(tmp_path: Path, row: bytes, raw: str) -> None:
+    (bad,) = items(tmp_path / "a.csv", b"id,text\n" + row)
+    assert isinstance(bad, Malformed)
+    assert (bad.raw, bad.gap) == (raw, False)
+
+
+@pytest.mark.parametrize(
+    ("rows", "gaps"),
+    [
+        ('1,"un"quoted\n2,two', [False]),
+        ('1,"one\n2,"two"', [True]),
+        ('1,one\n2,"two', [False]),
+        ('1,"one\n2,two', [True]),
+        ('1,"one\n2,' + "x" * 200_000 + "\n3,three", [True]),
+    ],
+)
+def test_a_bad_row_that_may_be_several_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: str, gaps: list[bool]
+) -> None:
+    monkeypatch.setattr(streams, "MAX_LINE_BYTES", 100_000)
+    result = items(tmp_path / "a.csv", f"id,text\n{rows}\n")
+    assert [item.gap for item in result if isinstance(item, Malformed)] == gaps
 
 
 def test_a_gzip_file_that_breaks_off_gives_what_is_there(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from es_ingest.readers import FieldMapping, read, streams
+from es_ingest.readers.streams import zstd
 from es_ingest.records import Malformed, ReadError, Record
 
 
@@ -102,9 +103,47 @@ def test_a_gzip_file_with_damage_inside(tmp_path: Path) -> None:
     assert len(records) == 19_999  # the last line has no line feed: it may have gone on
 
 
+def test_zstd_is_told_by_content(tmp_path: Path) -> None:
+    packed = zstd.compress(b'{"id": 1, "text": "x"}\n') + zstd.compress(b'{"id": 2, "text": "y"}\n')
+    for name in ("a.jsonl.zst", "a.ndjson"):
+        assert [r.position for r in items(tmp_path / name, packed)] == [f"{tmp_path / name}:{n}" for n in (1, 2)]
+
+
+def test_a_zstd_file_that_breaks_off_gives_what_is_there(tmp_path: Path) -> None:
+    lines = [json.dumps({"id": n, "text": f"{n * 7919 % 1009} {n**5}"}) for n in range(50_000)]
+    packed = zstd.compress("\n".join(lines).encode())
+    path = tmp_path / "a.jsonl.zst"
+    *records, last = items(path, packed[: len(packed) // 2])
+    assert 5_000 < len(records) < 45_000
+    assert all(isinstance(record, Record) and record.id == str(n) for n, record in enumerate(records))
+    assert isinstance(last, Malformed)
+    assert (last.position, last.gap) == (f"{path}:{len(records) + 1}", True)
+    assert last.reason.startswith("the rest of the file is lost: Compressed file ended")
+
+
+@pytest.mark.parametrize(
+    ("line", "raw"),
+    [
+        (b'{"id": 1, "text"', '{"id": 1, "text"\n'),
+        (b"[1]\r", "[1]\r\n"),
+        (b'{"text": "\xff"}', '{"text": "\ufffd"}\n'),
+        ('{"id":"", "text": "Grüße"}'.encode(), '{"id": "", "text": "Gr\\u00fc\\u00dfe"}'),
+        (b'{"text": "x", "a": NaN}', '{"text": "x", "a": NaN}'),
+        (b'{"text": " ", "a": ' + b"[" * 400 + b"]" * 400 + b"}", '{"text": " ", "a": ' + "[" * 400 + "]" * 400 + "}"),
+    ],
+)
+def test_a_bad_line_is_kept_for_the_dead_letters(tmp_path: Path, line: bytes, raw: str) -> None:
+    (bad,) = items(tmp_path / "a.jsonl", line + b"\n")
+    assert isinstance(bad, Malformed)
+    assert (bad.raw, bad.gap) == (raw, False)
+    assert "Gr" not in repr(bad), "neither logged nor shown"
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
+        ("a.jsonl.zst", b'{"id": 1}\n', "is named .zst and is not zstd"),
+        ("a.jsonl.zst", b"\x28\xb5\x2f\xfd", "cannot be read: Compressed file ended"),
         ("a.jsonl.gz", b'{"id": 1}\n', "is named .gz and is not gzip"),
         ("a.jsonl.gz", b"", "is named .gz and is not gzip"),
         ("a.jsonl.gz", b"\x1f\x8b\x08", "cannot be read: Compressed file ended"),
@@ -122,7 +161,7 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
         list(read([str(tmp_path)], "jsonl"))
 
 
-@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, zstd.compress])
 def test_standard_input(monkeypatch: pytest.MonkeyPatch, pack) -> None:  # type: ignore[no-untyped-def]
     stdin = io.TextIOWrapper(io.BytesIO(pack(b'{"id": 1, "text": "x"}\nnonsense\n')))
     monkeypatch.setattr(sys, "stdin", stdin)

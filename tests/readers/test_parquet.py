@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from es_ingest.readers import FieldMapping, read
+from es_ingest.readers import FieldMapping, read, rows
 from es_ingest.records import Malformed, ReadError, Record
 
 pa = pytest.importorskip("pyarrow")
@@ -82,6 +82,14 @@ def test_binary_columns_are_left_out_and_said_so(tmp_path: Path, caplog: pytest.
         items(tmp_path / "a.parquet", columns, FieldMapping(meta=("image",)))
 
 
+def test_a_bad_row_is_kept_for_the_dead_letters(tmp_path: Path) -> None:
+    moment = datetime.datetime(2020, 1, 2, 3, 4, 5)
+    columns = {"id": [None], "text": ["x"], "at": [moment], "v": pa.array([[0.5, 1.0]], pa.list_(pa.float32()))}
+    (bad,) = items(tmp_path / "a.parquet", columns, FieldMapping(vector="v"))
+    assert isinstance(bad, Malformed)
+    assert bad.raw == '{"id": null, "text": "x", "at": "2020-01-02 03:04:05", "v": [0.5, 1.0]}'
+
+
 def test_one_bad_value_costs_one_row(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     offsets = pa.py_buffer(bytes([0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0]))
@@ -117,7 +125,9 @@ def test_damage_inside_loses_the_rest_only(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[start : start + 2000] = bytes(2000)
     path.write_bytes(content)
+    assert sum(1 for _ in rows([str(path)], "parquet")) == 4000
     *records, last = read([str(path)], "parquet")
+    assert last.gap
     assert last == Malformed(f"{path}:{len(records) + 1}", "the rest of the file is lost: damaged Parquet data")
     assert len(records) > 1000
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from es_ingest.data import medquad_sample
-from es_ingest.readers import FORMATS, FieldMapping, detect, formats, read, register
+from es_ingest.readers import FORMATS, FieldMapping, detect, formats, read, register, rows
 from es_ingest.records import ReadError, Record
 
 
@@ -20,7 +20,9 @@ def corpus(tmp_path: Path) -> Path:
 
 
 def test_formats_are_listed_with_what_a_help_page_needs() -> None:
-    assert [reader.name for reader in formats()] == ["medquad", "beir", "jsonl", "csv", "parquet"]
+    specific = ["beir", "clinicaltrials", "fhir", "mimic", "mimic-notes", "pubmed"]
+    assert [reader.name for reader in formats()] == [*specific, "csv", "text", "jsonl", "medquad", "parquet"]
+    assert [reader.name for reader in formats() if not reader.generic] == specific, "asked first, whatever their files"
     assert all(reader.description and reader.source for reader in formats())
 
 
@@ -53,9 +55,9 @@ def test_a_file_with_brackets_in_its_name_is_no_pattern(corpus: Path) -> None:
         (["nul\0byte"], "jsonl", None, "does not exist"),
         ([], "jsonl", None, "no source given"),
         (["-", "-"], "jsonl", None, "can be read once only"),
-        (["-"], "word", None, "unknown format 'word'; the formats are medquad, beir, jsonl, csv, parquet"),
+        (["-"], "word", None, "unknown format 'word'; the formats are beir, clinicaltrials, fhir, mimic, "),
         (["-"], "medquad", None, "<stdin>: format medquad cannot be read from standard input"),
-        (["-"], "beir", FieldMapping(id="x"), "a field mapping is for jsonl, csv, parquet"),
+        (["-"], "beir", FieldMapping(id="x"), "a field mapping is for csv, jsonl, parquet"),
     ],
 )
 def test_mistakes_are_told_before_the_first_record(
@@ -63,6 +65,8 @@ def test_mistakes_are_told_before_the_first_record(
 ) -> None:
     with pytest.raises(ReadError, match=message.replace("*", r"\*")):
         read(sources, format_name, fields)
+    with pytest.raises(ReadError, match=message.replace("*", r"\*")):
+        rows(sources, format_name, fields)
 
 
 @pytest.mark.parametrize(
@@ -70,12 +74,27 @@ def test_mistakes_are_told_before_the_first_record(
     [
         ("notes.jsonl", "jsonl"),
         ("notes.ndjson.gz", "jsonl"),
+        ("notes.jsonl.zst", "jsonl"),
         ("corpus.jsonl", "beir"),
         ("corpus.jsonl.gz", "beir"),
+        ("corpus.jsonl.zst", "beir"),
+        ("DocumentReference.ndjson", "fhir"),
+        ("1.DiagnosticReport.ndjson.gz", "fhir"),
+        ("NCT01234567.json", "clinicaltrials"),
+        ("ctg-studies.json.zip", "clinicaltrials"),
+        ("ctg-studies.jsonl", "clinicaltrials"),
         ("A.CSV", "csv"),
+        ("a.csv.zst", "csv"),
         ("a.tsv.gz", "csv"),
+        ("discharge.csv.gz", "mimic"),
+        ("radiology.csv", "mimic"),
+        ("discharge_detail.csv", "csv"),
         ("a.parquet", "parquet"),
+        ("a.txt", "text"),
+        ("a.md.gz", "text"),
         ("a.xml", "medquad"),
+        ("pubmed26n0001.xml.gz", "pubmed"),
+        ("pubmed.xml", "pubmed"),
         ("a.tar.gz", "medquad"),
         ("a.tgz", "medquad"),
         ("a.tar.xz", "medquad"),
@@ -87,19 +106,27 @@ def test_detect_by_name(tmp_path: Path, name: str, expected: str) -> None:
     assert detect([str(tmp_path / name)]) == expected
 
 
-def test_detect_by_what_a_folder_holds(tmp_path: Path) -> None:
-    (tmp_path / "beir").mkdir()
-    (tmp_path / "beir" / "corpus.jsonl.gz").touch()
-    (tmp_path / "medquad" / "deep").mkdir(parents=True)
-    (tmp_path / "medquad" / "deep" / "1.xml").touch()
-    assert detect([str(tmp_path / "beir")]) == "beir"
-    assert detect([str(tmp_path / "medquad")]) == "medquad"
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (["corpus.jsonl.gz", "README.md"], "beir"),
+        (["deep/1.xml", "readme.txt"], "medquad"),
+        (["deep/NCT01234567.json", "readme.txt"], "clinicaltrials"),
+        (["Patient.ndjson", "DocumentReference.ndjson"], "fhir"),
+        (["deep/a.txt", "b.md"], "text"),
+    ],
+)
+def test_detect_by_what_a_folder_holds(tmp_path: Path, files: list[str], expected: str) -> None:
+    for name in files:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert detect([str(tmp_path)]) == expected
 
 
 def test_detect_lists_the_formats_when_it_cannot_tell(tmp_path: Path) -> None:
     (tmp_path / "notes.doc").touch()
     for source in (str(tmp_path / "notes.doc"), str(tmp_path), "-"):
-        with pytest.raises(ReadError, match=r"cannot tell its format.*medquad: .*beir: .*jsonl: .*csv: .*parquet: "):
+        with pytest.raises(ReadError, match=r"cannot tell its format.*beir: .*csv: .*jsonl: .*medquad: "):
             detect([source])
 
 
@@ -111,9 +138,26 @@ def test_detect_refuses_a_mixture(tmp_path: Path) -> None:
 
 
 def test_importing_the_readers_is_cheap() -> None:
-    heavy = ["pandas", "pyarrow", "numpy", "torch", "haystack", "elasticsearch", "pydantic", "tarfile", "xml.etree"]
+    heavy = ["pandas", "pyarrow", "numpy", "torch", "haystack", "elasticsearch", "pydantic"]
+    heavy += ["tarfile", "zipfile", "xml.etree"]
     code = f"import es_ingest.readers, sys; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "format_name"),
+    [
+        ("a.jsonl", b'\n{"id": 1, "text": "x"}\n \nno JSON\n{"id": 2}\n', "jsonl"),
+        ("corpus.jsonl", b'{"_id": 1, "text": "x"}\n\nno JSON\n', "beir"),
+        ("a.csv", b'id,text\n1,"x\ny"\n\n2\n3,"un"quoted\n4,z\n5,"open\n', "csv"),
+        ("a.txt", b"some text", "text"),
+    ],
+)
+def test_as_many_rows_are_counted_as_read(tmp_path: Path, name: str, content: bytes, format_name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    sources = [str(path), str(path)]
+    assert sum(1 for _ in rows(sources, format_name)) == sum(1 for _ in read(sources, format_name)) > 1
 
 
 def test_the_sample_is_read_quickly_enough_for_a_demo() -> None:
