@@ -1,0 +1,166 @@
+"""Dead letters: what did not get into the index, with the reason, so that it can be mended and sent again."""
+
+import base64
+import datetime
+import json
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import orjson
+
+from es_ingest.records import Malformed, ReadError, Record
+from es_ingest.stream.ledger import ledger_folder
+
+
+class DeadLetterError(Exception):
+    """Dead letters cannot be kept, or are more than allowed; the run ends, and what is not written is read again.
+
+    :param message: What is wrong and how to mend it.
+    """
+
+
+def dead_letter_path(index: str) -> Path:
+    """Return where the dead letters of a run into an index are kept unless the user names a file: one file a run."""
+    now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S")
+    return ledger_folder() / f"{index}-{now}-{os.getpid()}.dead.jsonl"
+
+
+class DeadLetters:
+    """A JSONL file, made with the first dead letter, that this user alone can read: it holds document text.
+
+    :param path: The file. One that exists is added to. None only counts them.
+    :param most: How many there may be.
+    :param job: What was read, as the ledger calls it.
+    :ivar count: How many there are.
+    """
+
+    def __init__(self, path: Path | None, most: int | None = None, job: str = "") -> None:
+        self.path = path
+        self.job = job
+        self.most = most
+        self.count = 0
+        self._file: IO[bytes] | None = None
+        self._lock = threading.Lock()  # the thread that reads and those that write find them
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+
+    def put(self, item: Record | Malformed, reason: str) -> None:
+        """Keep a record that was refused, or a source row that is none.
+
+        :raises DeadLetterError: If the file cannot be written, or there are more than allowed.
+        """
+        letter: dict[str, Any] = {"job": self.job, "position": item.position, "reason": reason}
+        if isinstance(item, Record):
+            letter["record"] = _plain(item)
+        elif item.raw is not None:
+            letter["raw"] = item.raw
+        with self._lock:
+            self._put(letter)
+
+    def _put(self, letter: dict[str, Any]) -> None:
+        if self.path is not None:
+            self._keep(self.path, letter)
+        self.count += 1
+        if self.most is not None and self.count > self.most:
+            where = "" if self.path is None else f"; they are in {self.path}"
+            raise DeadLetterError(
+                f"more than {self.most} dead letters (--max-dead){where}, the last one from {letter['position']}:"
+                f" {letter['reason']}"
+            )
+
+    def _keep(self, path: Path, letter: dict[str, Any]) -> None:
+        try:
+            if self._file is None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb", buffering=0)  # noqa: PTH123, SIM115
+            _append(self._file, _json(letter) + b"\n")
+        except OSError as error:
+            raise DeadLetterError(
+                f"dead letters cannot be kept in {path} ({error}); make room, or name another file with --dead,"
+                " and run the same command again"
+            ) from error
+
+
+def _append(file: IO[bytes], line: bytes) -> None:
+    """Write a whole line or nothing of it, also on a disk that becomes full."""
+    size = os.fstat(file.fileno()).st_size
+    try:
+        while line:
+            line = line[file.write(line) :]
+    except OSError:
+        os.ftruncate(file.fileno(), size)
+        raise
+
+
+def read_letters(path: Path, job: str | None = None) -> Iterator[Record | Malformed]:
+    """Read the records of a file of dead letters, and the rows that were none.
+
+    :param job: What was read; None takes all.
+    :raises ReadError: If it is no such file.
+    """
+    for here, letter in _letters(path):
+        if job in (None, letter.get("job", "")):
+            yield _item(here, letter)
+
+
+def jobs_of(path: Path) -> list[str]:
+    """Return what was read by the runs that a file of dead letters comes from.
+
+    :raises ReadError: If it is no such file.
+    """
+    return list(dict.fromkeys(str(letter.get("job", "")) for _, letter in _letters(path)))
+
+
+def _letters(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                here = f"{path}:{number}"
+                try:
+                    letter = json.loads(line)
+                    letter["position"], letter["reason"]
+                except (ValueError, KeyError, TypeError) as error:
+                    raise ReadError(here, f"is no dead letter ({type(error).__name__}: {error})") from error
+                yield here, letter
+    except OSError as error:
+        raise ReadError(str(path), f"cannot be read: {error.strerror or error}") from error
+
+
+def _item(here: str, letter: dict[str, Any]) -> Record | Malformed:
+    try:
+        position = str(letter["position"])
+        stored = letter.get("record")
+        if stored is None:
+            return Malformed(position, str(letter["reason"]), letter.get("raw"))
+        vector = stored.get("vector")
+        return Record(
+            str(stored["id"]),
+            str(stored["title"]),
+            str(stored["text"]),
+            dict(stored["meta"]),
+            position,
+            None if vector is None else np.frombuffer(base64.b64decode(vector), dtype="<f4"),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ReadError(here, f"is no dead letter ({type(error).__name__}: {error})") from error
+
+
+def _plain(record: Record) -> dict[str, Any]:
+    plain: dict[str, Any] = {"id": record.id, "title": record.title, "text": record.text, "meta": record.meta}
+    if record.vector is not None:
+        plain["vector"] = base64.b64encode(record.vector.astype("<f4").tobytes()).decode("ascii")
+    return plain
+
+
+def _json(letter: dict[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(letter, default=str)
+    except TypeError:  # what orjson refuses, such as a lone surrogate, is often why it is a dead letter
+        return json.dumps(letter, default=str).encode()

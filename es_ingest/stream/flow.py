@@ -1,0 +1,277 @@
+"""The stream of one run: read -> compare with the ledger -> split -> encode -> bulk, in bounded memory.
+
+The first three run in a thread ahead of the encoder, bulk requests in threads behind it: the encoder waits for neither.
+"""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from elasticsearch import Elasticsearch
+from numpy.typing import NDArray
+
+from es_ingest.progress import Shown
+from es_ingest.records import Malformed, ReadError, Record
+from es_ingest.stream.ahead import ahead
+from es_ingest.stream.dead_letters import DeadLetters
+from es_ingest.stream.entries import Entry, PlacedChunk
+from es_ingest.stream.ledger import Known, Ledger, content_hash
+from es_ingest.stream.stopping import Stop
+from es_ingest.stream.summary import Summary
+from es_ingest.stream.writer import Writer
+from medte_haystack.encoder import Encoder, TokenSplitter
+from medte_haystack.errors import IndexContractError
+from medte_haystack.index import Chunk, bulk, check_vector, chunk_id, source, vector_json
+from medte_haystack.index.contract import check_id
+
+logger = logging.getLogger(__name__)
+
+_TOGETHER = 256  # records that are compared with the ledger, and split, in one go
+_CHARACTERS_TOGETHER = 1 << 20
+_GROUPS_AHEAD = 8
+_REPORTED = 20  # failures that are logged one by one; the rest is counted
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """How vectors are made: by an encoder from split texts, or not at all.
+
+    :param dim: Dimensions of a vector.
+    :param encoder: The model; None if the records bring their vectors, one for each whole text.
+    :param splitter: How texts are split, with an encoder.
+    """
+
+    dim: int
+    encoder: Encoder | None = None
+    splitter: TokenSplitter | None = None
+
+
+class Stream:
+    """One run's stream.
+
+    :param making: How vectors are made.
+    :param ledger: What has been acknowledged before, and will be.
+    :param dead: Takes what does not get into the index.
+    :param summary: Is kept up to date.
+    :param progress: Is told the totals.
+    :param watch: Is shown the summary now and then.
+    :param stop: Ends the stream early: what has been handed to the encoder is still written.
+    """
+
+    def __init__(
+        self,
+        making: Making,
+        ledger: Ledger,
+        dead: DeadLetters,
+        summary: Summary,
+        progress: Shown | None = None,
+        stop: Stop | None = None,
+        watch: Callable[[Summary], None] | None = None,
+    ) -> None:
+        self._watch = watch
+        self._started = time.perf_counter()
+        self._waited = 0.0  # for the sources
+        self._writer: Writer | None = None
+        self._making = making
+        self._stop = stop or Stop()
+        self._ledger = ledger
+        self._dead = dead
+        self._summary = summary
+        self._progress = progress
+        self._encoded = self._unfit = 0  # records
+        self._before = making.encoder.stats if making.encoder else None
+        self._preparing: dict[str, Entry] = {}  # not settled: the ledger does not know them yet
+        self._sweep_at = _TOGETHER
+        self.unsettled = ledger.unsettled()
+        """Records that may be there in part: of an interrupted run and not met by this one, or refused by the server;
+        and how many chunks of each at most."""
+
+    def write(
+        self,
+        items: Iterable[Record | Malformed],
+        client: Elasticsearch,
+        index: str,
+        backoff: bulk.Backoff,
+        *,
+        base64_vectors: bool,
+    ) -> None:
+        """Write all records; if a source breaks off, what came before.
+
+        :raises BulkWriteError: If the server stays unreachable, busy or blocked.
+        :raises ReadError: If a source cannot be read.
+        """
+        self._writer = writer = Writer(client, index, self._ledger, self._refused, backoff)
+        try:
+            with writer:
+                try:
+                    with ahead(self._prepare(items), _GROUPS_AHEAD, "read", self._stop) as groups:
+                        for placed, vector in self._with_vectors(groups):
+                            writer.put(placed, source(placed.chunk, vector_json(vector, base64_vectors=base64_vectors)))
+                    writer.finish()
+                except ReadError:
+                    writer.finish()
+                    raise
+        finally:  # what was under way when something failed has been answered by now
+            self._summary.interrupted = self._stop.asked
+            self._take(writer)
+            self._summary.removed += writer.written.removed
+
+    def _take(self, writer: Writer) -> None:
+        done, summary = writer.written, self._summary
+        summary.created, summary.updated, summary.written = done.created, done.updated, done.created + done.updated
+        summary.records, summary.refused, summary.retried = done.records, done.refused + self._unfit, done.retried
+        summary.failed = summary.malformed + summary.refused
+        summary.requests_at_once = writer.concurrency.highest
+        summary.encoder_waited = self._waited + writer.waited
+        summary.seconds = time.perf_counter() - self._started
+
+    def _prepare(self, items: Iterable[Record | Malformed]) -> Iterator[list[PlacedChunk]]:
+        """Leave out what the index has, and split the rest; runs in a thread of its own."""
+        for group in self._groups(items):
+            known = self._ledger.known([record.id for record in group])
+            entries = [entry for record in group if (entry := self._entry(record, known.get(record.id)))]
+            yield [placed for entry in self._split(entries) for placed in entry]
+
+    def _groups(self, items: Iterable[Record | Malformed]) -> Iterator[list[Record]]:
+        group: list[Record] = []
+        ids: set[str] = set()
+        characters = 0
+        try:
+            for item in items:
+                self._summary.read += 1
+                if isinstance(item, Malformed):
+                    self._malformed(item)
+                    continue
+                full = len(group) == _TOGETHER or characters > _CHARACTERS_TOGETHER
+                if full or item.id in ids:  # a later version of a record is compared with the earlier one
+                    yield group
+                    group, ids, characters = [], set(), 0
+                group.append(item)
+                ids.add(item.id)
+                characters += len(item.text)
+        except ReadError:
+            yield group
+            raise
+        yield group
+
+    def _malformed(self, item: Malformed) -> None:
+        self._summary.malformed += 1
+        _report(self._summary.malformed, "%s: not a record: %s", item.position, item.reason)
+        self._dead.put(item, item.reason)
+
+    def _refused(self, entry: Entry) -> None:
+        if entry.before or len(entry.reasons) < entry.chunks:
+            self.unsettled[entry.record.id] = entry.most
+        self._refuse(entry.record, "; ".join(dict.fromkeys(entry.reasons)))
+
+    def _refuse(self, record: Record, reason: str) -> None:
+        _report(self._dead.count + 1, "%s: record %s refused: %s", record.position, record.id, reason)
+        self._dead.put(record, reason)
+
+    def _entry(self, record: Record, known: Known | None) -> Entry | None:
+        """Return what is to be done for a record, None if nothing is."""
+        if unfit := _unfit(record, self._making):
+            self._unfit += 1
+            self._refuse(record, unfit)
+            return None
+        digest = content_hash(record)
+        earlier = self._preparing.get(record.id)
+        partly = self.unsettled.pop(record.id, 0)
+        self._summary.repeated += earlier is not None or bool(known and known.repeated)
+        if known and known.hash == digest and not partly and not earlier:
+            self._summary.unchanged += 1
+            return None
+        before = max(partly, known.chunks if known else 0, earlier.most if earlier else 0)
+        return Entry(record, digest, before)
+
+    def _split(self, entries: list[Entry]) -> Iterator[list[PlacedChunk]]:
+        if self._making.splitter is None:
+            pieces = iter([[(entry.record.text, 0, len(entry.record.text))] for entry in entries])
+        else:
+            texts, titles = [one.record.text for one in entries], [one.record.title for one in entries]
+            found = self._making.splitter.split_many(texts, titles=titles)
+            pieces = ([(piece.text, piece.start, piece.end) for piece in one] for one in found)
+        for entry, parts in zip(entries, pieces, strict=True):
+            record = entry.record
+            entry.begin(len(parts))
+            self._summary.chunks += len(parts)
+            self._keep(entry)
+            yield [
+                PlacedChunk(entry, Chunk(record.id, text, number, start, end, record.title, record.meta))
+                for number, (text, start, end) in enumerate(parts)
+            ]
+
+    def _keep(self, entry: Entry) -> None:
+        self._preparing[entry.record.id] = entry
+        if len(self._preparing) >= self._sweep_at:
+            self._preparing = {name: one for name, one in self._preparing.items() if not one.settled}
+            self._sweep_at = 2 * len(self._preparing) + _TOGETHER
+
+    def _with_vectors(self, groups: Iterable[list[PlacedChunk]]) -> Iterator[tuple[PlacedChunk, NDArray[np.float32]]]:
+        encoder = self._making.encoder
+        if encoder is None:
+            yield from self._brought(groups)
+            return
+        waiting: deque[PlacedChunk] = deque()  # read ahead by the encoder: a few of its windows
+
+        def texts() -> Iterator[str]:
+            started = time.perf_counter()
+            for group in groups:
+                self._waited += time.perf_counter() - started
+                self._tell()
+                for placed in group:
+                    waiting.append(placed)
+                    yield placed.chunk.embedded_text
+                started = time.perf_counter()
+
+        for vector in encoder.encode_stream(texts()):
+            placed = waiting.popleft()
+            self._encoded += placed.chunk.index == 0
+            yield placed, vector
+            self._tell()
+
+    def _brought(self, groups: Iterable[list[PlacedChunk]]) -> Iterator[tuple[PlacedChunk, NDArray[np.float32]]]:
+        for group in groups:
+            for placed in group:
+                assert placed.entry.record.vector is not None  # noqa: S101  see _entry
+                yield placed, placed.entry.record.vector
+            self._encoded += len(group)
+            self._tell()
+
+    def _tell(self) -> None:
+        if self._making.encoder and self._before:
+            done = self._making.encoder.stats - self._before
+            self._summary.tokens, self._summary.truncated = done.tokens, done.truncated
+            self._summary.encode_seconds = done.seconds
+        if self._writer is not None and self._watch is not None:
+            self._take(self._writer)
+            self._watch(self._summary)
+        if self._progress is not None:
+            records = self._summary.unchanged + self._summary.malformed + self._unfit + self._encoded
+            self._progress.update(records=records, chunks=self._summary.chunks, tokens=self._summary.tokens)
+
+
+def _unfit(record: Record, making: Making) -> str | None:
+    """Return why a record cannot be stored, None if nothing is known against it."""
+    if making.encoder is None and record.vector is None:
+        return "it brings no vector"
+    if making.splitter is not None and not record.text.strip():
+        return "its text is blank"
+    try:
+        check_id(chunk_id(record.id, 0))
+        if making.encoder is None and record.vector is not None:
+            check_vector(record.vector, making.dim, name=f"record {record.id!r}")
+    except IndexContractError as error:
+        return str(error)
+    return None
+
+
+def _report(number: int, message: str, *values: str) -> None:
+    """Log one of many failures; from a certain number on they are counted only."""
+    if number <= _REPORTED:
+        logger.warning(message, *values)
+    elif number == _REPORTED + 1:
+        logger.warning("more of the same kind are counted, and kept with the dead letters, but not named")

@@ -1,0 +1,235 @@
+"""Sends chunks to an index from a few threads, and enters in the ledger what the server has acknowledged."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+from elasticsearch import Elasticsearch
+
+from es_ingest.stream.concurrency import Concurrency
+from es_ingest.stream.entries import Entry, PlacedChunk
+from es_ingest.stream.ledger import Ledger
+from medte_haystack.errors import BulkWriteError, IndexContractError
+from medte_haystack.index import BulkResult, Failure, Operation, bulk, operation, run
+from medte_haystack.index.contract import chunk_id
+
+logger = logging.getLogger(__name__)
+
+_MOST = 8  # requests at a time
+_WAITING = 2  # filled requests that may wait for their turn
+
+
+@dataclass(slots=True)
+class _Request:
+    """One bulk request.
+
+    :param entries: The entry of each operation, by document id.
+    :param note: What the ledger noted it under.
+    :param unsettled: Entries of it that are not settled.
+    """
+
+    operations: list[Operation] = field(default_factory=list)
+    entries: dict[str, Entry] = field(default_factory=dict)
+    size: int = 0
+    note: int = 0
+    unsettled: int = 0
+
+
+@dataclass(slots=True)
+class Written:
+    """What a writer did.
+
+    :param created: Chunks that were new.
+    :param updated: Chunks that replaced one of the same id.
+    :param removed: Chunks removed because their record has fewer now.
+    :param records: Records of which the server has acknowledged all chunks.
+    :param refused: Records of which a chunk was refused.
+    :param retried: How many times a rejected chunk was sent again.
+    """
+
+    created: int = 0
+    updated: int = 0
+    removed: int = 0
+    records: int = 0
+    refused: int = 0
+    retried: int = 0
+
+
+class Writer:
+    """Writes chunks in bulk requests; a context manager that leaves no request behind.
+
+    :param client: The server.
+    :param index: The index.
+    :param ledger: Where acknowledged records are entered.
+    :param dead: Takes an entry that was refused; called under a lock, from any thread.
+    :param backoff: How long to wait for a server that is busy, blocked or away.
+    :ivar written: What the server has answered so far.
+    :ivar concurrency: How many requests go at a time.
+    :ivar waited: Seconds for which :meth:`put` waited for the server.
+    """
+
+    def __init__(
+        self, client: Elasticsearch, index: str, ledger: Ledger, dead: Callable[[Entry], None], backoff: bulk.Backoff
+    ) -> None:
+        self.written = Written()
+        self.concurrency = Concurrency(_MOST)
+        self.waited = 0.0
+        self._client = client
+        self._index = index
+        self._ledger = ledger
+        self._dead = dead
+        self._backoff = backoff
+        self._filling = _Request()
+        self._under_way: dict[str, Entry] = {}  # by record id
+        self._requests: dict[Entry, list[_Request]] = {}
+        self._waiting = 0  # requests that are filled and not sent
+        self._open = 0  # requests that are filled and not answered
+        self._failure: Exception | None = None
+        self._changed = threading.Condition()
+        self._stopped = threading.Event()
+        self._pool = ThreadPoolExecutor(_MOST, thread_name_prefix="bulk")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopped.set()  # ends the pauses between tries
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def put(self, placed: PlacedChunk, body: Mapping[str, Any]) -> None:
+        """Write one chunk, sooner or later; waits while the server is behind. An entry's chunks come in order.
+
+        :param placed: The chunk.
+        :param body: Its `_source`.
+        :raises BulkWriteError: If the server stays unreachable, busy or blocked.
+        :raises LedgerError: If the ledger cannot be written.
+        """
+        entry, chunk = placed.entry, placed.chunk
+        if chunk.index == 0:
+            self._begin(entry)
+        try:
+            self._add(entry, operation("index", chunk.id, body))
+        except IndexContractError as error:
+            self._settle({chunk.id: entry}, BulkResult(failures=(Failure(chunk.id, 400, "contract", str(error)),)))
+        if chunk.index == entry.chunks - 1:
+            for number in entry.surplus:
+                self._add(entry, Operation("delete", chunk_id(entry.record.id, number)))
+
+    def finish(self) -> None:
+        """Send what is left and wait until everything that was sent is answered."""
+        self._send()
+        with self._changed:
+            self._changed.wait_for(lambda: self._failure or not self._open)
+        self._check()
+
+    def _begin(self, entry: Entry) -> None:
+        name = entry.record.id
+        if name in self._under_way:  # the same record twice: the later one must win
+            self.finish()
+        self._under_way[name] = entry
+        self._requests[entry] = []
+
+    def _add(self, entry: Entry, one: Operation) -> None:
+        full = len(self._filling.operations) == bulk.MAX_COUNT or self._filling.size + one.size > bulk.MAX_BYTES
+        if full and self._filling.operations:
+            self._send()
+        self._filling.operations.append(one)
+        self._filling.entries[one.id] = entry
+        self._filling.size += one.size
+
+    def _send(self) -> None:
+        self._check()
+        request, self._filling = self._filling, _Request()
+        if not request.operations:
+            return
+        started = time.perf_counter()
+        with self._changed:
+            self._changed.wait_for(lambda: self._failure or self._waiting < _WAITING)
+            self.waited += time.perf_counter() - started
+            self._waiting += 1
+            self._open += 1
+            for entry in set(request.entries.values()):
+                self._requests[entry].append(request)
+                request.unsettled += 1
+        self._check()
+        self._pool.submit(self._carry_out, request)
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _carry_out(self, request: _Request) -> None:
+        try:
+            with self.concurrency as gate:
+                self._count(waiting=-1)
+                self._pause(0)  # nothing new after the end was called for
+                noted = {entry.record.id: entry.most for entry in request.entries.values()}
+                request.note = self._ledger.sending(noted.items())
+                started = time.perf_counter()
+                steps = bulk.send(self._index, request.operations, backoff=self._backoff, on_rejection=gate.rejected)
+                result = run(self._client, steps, self._pause)
+                gate.done(time.perf_counter() - started, request.size)
+            self._settle(request.entries, result)
+        except Exception as error:  # noqa: BLE001  raised in the thread that writes
+            with self._changed:
+                self._failure = self._failure or error
+        finally:
+            self._count(open=-1)
+
+    def _count(self, *, waiting: int = 0, open: int = 0) -> None:  # noqa: A002
+        with self._changed:
+            self._waiting += waiting
+            self._open += open
+            self._changed.notify_all()
+
+    def _settle(self, entries: Mapping[str, Entry], result: BulkResult) -> None:
+        """Take note of the answers to operations.
+
+        :param entries: The operations' entries by document id.
+        """
+        refused = {failure.id: failure.reason or failure.type for failure in result.failures}
+        with self._changed:
+            self.written.created += result.created
+            self.written.updated += result.updated
+            self.written.removed += result.deleted
+            self.written.retried += result.retried
+            complete = []
+            for name, entry in entries.items():
+                if name in refused:
+                    entry.reasons.append(refused[name])
+                entry.unanswered -= 1
+                if not entry.unanswered:
+                    complete.append(entry)
+            if complete:
+                self._complete(complete)
+
+    def _complete(self, entries: Sequence[Entry]) -> None:
+        dead = [entry for entry in entries if entry.reasons]
+        done = [entry for entry in entries if not entry.reasons]
+        notes = []
+        for entry in entries:
+            for request in self._requests.pop(entry):
+                request.unsettled -= 1
+                if not request.unsettled:
+                    notes.append(request.note)
+            del self._under_way[entry.record.id]
+        for entry in dead:
+            self._dead(entry)
+        if dead:  # whatever of them is in the index must not be taken for the whole
+            self._ledger.sending((entry.record.id, entry.most) for entry in dead)
+        self._ledger.landed(notes, [entry.acknowledged() for entry in done])
+        for entry in entries:
+            entry.settled = True
+        self.written.records += len(done)
+        self.written.refused += len(dead)
+
+    def _pause(self, seconds: float) -> None:
+        if self._stopped.wait(seconds):
+            raise BulkWriteError(f"writing to index {self._index!r} was given up", index=self._index)
