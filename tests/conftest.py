@@ -25,3 +25,11 @@ def index(connection: Connection, request: pytest.FixtureRequest) -> Iterator[st
     yield name
     with connection.client() as client:
         client.options(ignore_status=404).indices.delete(index=name)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def state_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Ledgers and dead letters of this session stay away from the user's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ES_INGEST_STATE", str(tmp_path_factory.mktemp("state")))
+        yield

@@ -1,11 +1,13 @@
 """A `Connection`: the address of an Elasticsearch server and what opens it, made from a URL and the environment."""
 
 import logging
+import re
+import ssl
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from es_ingest.cluster.errors import AuthenticationError, NoServerError, OptionError
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
 Kind = Literal["url", "docker", "local"]
 DEFAULT_PORTS = {"http": 9200, "https": 443}
+OTHER_NAME = (62, 64)  # OpenSSL's codes of a certificate that is for another host name, another IP address
+Fault = TypeVar("Fault", bound=BaseException)
 logger = logging.getLogger("es_ingest.cluster")
 
 
@@ -58,9 +62,11 @@ class Connection:
         """
         from elasticsearch import Elasticsearch
 
+        from es_ingest.cluster.answers import FastJson
         from es_ingest.cluster.node import InfoNode
 
-        return Elasticsearch(**{**self.client_options(), "node_class": InfoNode, **options})
+        own = {"node_class": InfoNode, "serializers": {FastJson.mimetype: FastJson()}}
+        return Elasticsearch(**{**self.client_options(), **own, **options})
 
     def async_client(self, **options: Any) -> "AsyncElasticsearch":
         """Open an asynchronous client; close it with ``await client.close()``.
@@ -128,19 +134,26 @@ def connection_from_url(
     :param ca_certs: file with certificates to trust.
     :param username: user name, together with `password`.
     :param password: password, together with `username`.
-    :raises OptionError: if the URL is not one, half of a user and password is missing, or the file does not exist.
+    :raises OptionError: if the URL is not one, half of a user and password is missing, the API key cannot be one, or
+        the file holds no certificates.
     """
     url, in_url = parse_url(text)
+    if in_url and any(text in word for word in sys.argv):
+        logger.warning(
+            "everyone on this machine can see the password in the URL in the list of processes (ps); give it by"
+            " ES_USERNAME and ES_PASSWORD"
+        )
+    api_key = _checked_key(api_key)
     basic = _pair(username, password, "username and password")
     if not api_key and not basic:
         basic = in_url
     if not api_key and not basic:
-        api_key = env.get("ES_API_KEY") or None
+        api_key = _checked_key(env.get("ES_API_KEY"))
     if not api_key and not basic:
         basic = _pair(env.get("ES_USERNAME"), env.get("ES_PASSWORD"), "ES_USERNAME and ES_PASSWORD")
     ca_certs = ca_certs or env.get("ES_CA_CERTS") or None
-    if ca_certs and not Path(ca_certs).is_file():
-        raise OptionError(f"no certificate file at {ca_certs}; correct ES_CA_CERTS", value=ca_certs)
+    if ca_certs:
+        _check_certificates(ca_certs)
     if ca_certs and url.startswith("http:"):
         raise OptionError(
             f"{url} is plain http but certificates are given; write https or unset ES_CA_CERTS", value=url
@@ -179,19 +192,66 @@ def check(connection: Connection, timeout: float = 10.0) -> Connection:
             logger.info("%s answers, but these credentials may not read its version", url)
             return connection
         except elasticsearch.AuthenticationException as error:
-            message = f"{url} refuses the credentials; set ES_API_KEY, or ES_USERNAME and ES_PASSWORD"
-            raise AuthenticationError(message, url=url) from error
+            raise AuthenticationError(_refusal(connection), url=url) from error
         except elasticsearch.SSLError as error:
-            message = f"{url}: {error}; set ES_CA_CERTS to the file with the certificate that signed the server's"
-            raise NoServerError(message, url=url) from error
+            raise NoServerError(_tls_fault(url, error), url=url) from error
         except (elasticsearch.ConnectionError, elasticsearch.ConnectionTimeout) as error:
-            raise NoServerError(f"nothing answers at {url}: {error}; is the server running?", url=url) from error
+            message = f"nothing answers at {url}: {error}; is the server running?"
+            if url.startswith("http:") and _cause(error, ConnectionResetError):
+                message = f"{url} ends the connection without an answer; if the server has TLS, write https://"
+            raise NoServerError(message, url=url) from error
         except (elasticsearch.UnsupportedProductError, elasticsearch.ApiError, KeyError, TypeError) as error:
             message = f"what answers at {url} is not an Elasticsearch server of version 8 or 9: {error}"
             raise NoServerError(message, url=url) from error
         except elasticsearch.SerializationError as error:
             raise NoServerError(f"what answers at {url} is not Elasticsearch: {error}", url=url) from error
     return replace(connection, version=version)
+
+
+def _refusal(connection: Connection) -> str:
+    url = connection.url
+    if connection.api_key:
+        return f"{url} refuses the API key; set ES_API_KEY to the encoded form of one that is valid"
+    if connection.basic_auth:
+        return f"{url} refuses the user name or the password; correct ES_USERNAME and ES_PASSWORD, or set ES_API_KEY"
+    return f"{url} wants credentials; set ES_API_KEY, or ES_USERNAME and ES_PASSWORD"
+
+
+def _tls_fault(url: str, error: Exception) -> str:
+    unverified = _cause(error, ssl.SSLCertVerificationError)
+    if unverified is None:
+        return f"no TLS with {url}: {_cause(error, ssl.SSLError) or error}; if the server has none, write http://"
+    what = unverified.verify_message
+    if unverified.verify_code in OTHER_NAME:
+        return f"the certificate of {url} is another's: {what} Write the name that it is for in the URL"
+    return f"the certificate of {url} is not trusted: {what}; set ES_CA_CERTS to the file of the CA that signed it"
+
+
+def _cause(error: BaseException | None, kind: type[Fault]) -> Fault | None:
+    """Return the error of a kind that led to another one."""
+    while error is not None and not isinstance(error, kind):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def _checked_key(api_key: str | None) -> str | None:
+    key = (api_key or "").strip()
+    if not re.fullmatch(r"[!-~]*", key):
+        message = (
+            "the API key holds characters that no key has, such as a line break; set ES_API_KEY to the encoded key"
+        )
+        raise OptionError(message, value="ES_API_KEY")
+    return key or None
+
+
+def _check_certificates(path: str) -> None:
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError as error:  # an SSLError is one
+        message = (
+            f"no certificates can be read from {path} ({error.strerror}); correct ES_CA_CERTS: a file in PEM format"
+        )
+        raise OptionError(message, value=path) from error
 
 
 def _pair(first: str | None, second: str | None, names: str) -> tuple[str, str] | None:

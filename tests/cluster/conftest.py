@@ -54,7 +54,7 @@ def cli() -> Cli:
     """Run `es-ingest server …` in a process of its own."""
 
     def run(*arguments: str, **env: str) -> "subprocess.CompletedProcess[str]":
-        command = [sys.executable, "-m", "es_ingest.server_cli", *arguments]
+        command = [sys.executable, "-m", "es_ingest.commands.server", *arguments]
         return subprocess.run(
             command, env={**os.environ, **env}, capture_output=True, text=True, check=False, timeout=150
         )

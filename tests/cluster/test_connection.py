@@ -1,7 +1,9 @@
 import logging
+import socketserver
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
+import certifi
 import pytest
 
 from es_ingest.cluster import AuthenticationError, Connection, NoServerError, OptionError, open_cluster, parse_url
@@ -57,15 +59,25 @@ def test_credentials_in_order_of_nearness():
     assert connection_from_url("https://h", {}).client_options() == {"hosts": ["https://h:443"]}
 
 
-def test_half_a_pair_and_a_missing_certificate_file_are_errors(tmp_path):
+def test_half_a_pair_and_a_file_without_certificates_are_errors(tmp_path):
     with pytest.raises(OptionError, match="ES_USERNAME and ES_PASSWORD"):
         connection_from_url("https://h", {"ES_USERNAME": "u"})
-    with pytest.raises(OptionError, match="no certificate file at"):
-        connection_from_url("https://h", {"ES_CA_CERTS": str(tmp_path / "no.pem")})
-    (tmp_path / "ca.pem").touch()
+    (tmp_path / "empty.pem").touch()
+    for path in (tmp_path / "no.pem", tmp_path / "empty.pem", tmp_path):
+        with pytest.raises(OptionError, match=f"no certificates can be read from {path} .* correct ES_CA_CERTS"):
+            connection_from_url("https://h", {"ES_CA_CERTS": str(path)})
     with pytest.raises(OptionError, match="write https"):
-        connection_from_url("http://h", {"ES_CA_CERTS": str(tmp_path / "ca.pem")})
-    assert connection_from_url("https://h", {"ES_CA_CERTS": str(tmp_path / "ca.pem")}).ca_certs
+        connection_from_url("http://h", {"ES_CA_CERTS": certifi.where()})
+    assert connection_from_url("https://h", {"ES_CA_CERTS": certifi.where()}).ca_certs
+
+
+@pytest.mark.parametrize("key", [f"{SECRET}\nx", f"{SECRET} x", f"{SECRET}ö"])
+def test_a_key_that_no_header_takes_is_refused_without_being_shown(key):
+    with pytest.raises(OptionError, match="set ES_API_KEY to the encoded key") as caught:
+        connection_from_url("https://h", {"ES_API_KEY": key})
+    assert SECRET not in str(caught.value) + caught.value.value
+    assert connection_from_url("https://h", {"ES_API_KEY": f"{SECRET}\n"}).api_key == SECRET  # as `cat` gives it
+    assert connection_from_url("https://h", {"ES_API_KEY": "\n"}).client_options() == {"hosts": ["https://h:443"]}
 
 
 def test_repr_hides_secrets():
@@ -74,13 +86,17 @@ def test_repr_hides_secrets():
     assert "p4ss" not in repr(connection)
 
 
-def test_credentials_in_the_clear_are_warned_about_without_being_shown(caplog):
+def test_credentials_that_others_can_see_are_warned_about_without_being_shown(caplog, monkeypatch):
     connection_from_url("http://u:s3cr3t@search.example.org", {})
     assert "unencrypted to http://search.example.org:9200" in caplog.text
     assert "s3cr3t" not in caplog.text
     caplog.clear()
     connection_from_url("http://u:s3cr3t@127.0.0.1", {})
     assert not caplog.text
+    monkeypatch.setattr("sys.argv", ["es-ingest", "search", "--es=https://u:s3cr3t@127.0.0.1"])
+    connection_from_url("https://u:s3cr3t@127.0.0.1", {})
+    assert "the password in the URL in the list of processes (ps)" in caplog.text
+    assert "s3cr3t" not in caplog.text
     assert [is_loopback(f"http://{host}:1") for host in ("localhost", "[::1]", "10.0.0.1")] == [True, True, False]
 
 
@@ -125,9 +141,13 @@ def test_url_with_credentials_reaches_the_server_and_no_log(answering, caplog):
 def test_refused_credentials(answering):
     address, handler = answering
     handler.status, handler.body = 401, b'{"error":"security_exception","status":401}'
-    with pytest.raises(AuthenticationError, match="ES_API_KEY") as caught, open_cluster(f"http://u:s3cr3t@{address}"):
+    with pytest.raises(AuthenticationError, match="ES_PASSWORD") as caught, open_cluster(f"http://u:s3cr3t@{address}"):
         pass
     assert "s3cr3t" not in str(caught.value)
+    with pytest.raises(AuthenticationError, match="the API key"), open_cluster(f"http://{address}", api_key="abc"):
+        pass
+    with pytest.raises(AuthenticationError, match="wants credentials"), open_cluster(f"http://{address}"):
+        pass
 
 
 def test_credentials_that_may_not_read_the_version_are_enough(answering):
@@ -144,6 +164,23 @@ def test_something_else_answers(answering, body):
     handler.body, handler.product = body, None
     with pytest.raises(NoServerError, match=r"not .*Elasticsearch"), open_cluster(f"http://{address}"):
         pass
+
+
+def test_the_other_one_of_http_and_https(answering):
+    address, _ = answering
+    with pytest.raises(NoServerError, match=f"no TLS with https://{address}: .* write http://"):
+        open_cluster(f"https://{address}").__enter__()
+
+
+def test_a_server_that_ends_the_connection_may_want_tls():
+    with socketserver.TCPServer(("127.0.0.1", 0), socketserver.BaseRequestHandler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        port = server.server_address[1]
+        with pytest.raises(NoServerError, match=f"http://127.0.0.1:{port} ends the connection .* write https://"):
+            open_cluster(f"http://127.0.0.1:{port}").__enter__()
+        server.shutdown()
+        thread.join()
 
 
 def test_nothing_answers(free_port):

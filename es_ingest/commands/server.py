@@ -21,7 +21,7 @@ app = typer.Typer(no_args_is_help=True, help="Start, watch and stop a local Elas
 Data = Annotated[
     Path | None,
     typer.Option(
-        "--data", help="Data folder of the server [default: the one that --es local uses].", show_default=False
+        "--data", help="Data folder of the server (default: the one that --es local uses).", show_default=False
     ),
 ]
 
@@ -30,11 +30,11 @@ Data = Annotated[
 def start(
     data: Data = None,
     version: Annotated[
-        str | None, typer.Option(help="Elasticsearch version [default: the best this JDK runs].")
+        str | None, typer.Option(help="Elasticsearch version (default: the best this JDK runs).")
     ] = None,
     port: Annotated[
         int | None,
-        typer.Option(min=0, max=65535, help="HTTP port; 0: any free one [default: the first free from 9200]."),
+        typer.Option(min=0, max=65535, help="HTTP port; 0: any free one (default: the first free from 9200)."),
     ] = None,
     heap: Annotated[str, typer.Option(help="Heap size, such as 512m or 2g.")] = "1g",
     wait: Annotated[float, typer.Option(min=1, help="Seconds it may take to become ready.")] = 90.0,

@@ -13,6 +13,8 @@ import pytest
 from es_ingest.cluster import open_cluster
 from es_ingest.cluster.state import process_identity
 
+_MODULE = "es_ingest.commands.server"
+
 
 @pytest.fixture
 def kept(jdk, open_folder, cli):
@@ -23,7 +25,18 @@ def kept(jdk, open_folder, cli):
 
 
 def test_two_starts_at_once_then_status_join_and_stop(kept, cli):
-    command = [sys.executable, "-m", "es_ingest.server_cli", "start", "--data", kept, "--heap", "512m", "--port", "0"]
+    command = [
+        sys.executable,
+        "-m",
+        _MODULE,
+        "start",
+        "--data",
+        kept,
+        "--heap",
+        "512m",
+        "--port",
+        "0",
+    ]
     starts = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     outcomes = [(*process.communicate(timeout=150), process.returncode) for process in starts]
     assert [code for *_, code in outcomes] == [0, 0]
@@ -83,7 +96,18 @@ def test_stale_note_is_neither_believed_nor_acted_on(kept, cli, open_folder):
 
 
 def test_interrupted_start_leaves_nothing(kept, cli):
-    command = [sys.executable, "-m", "es_ingest.server_cli", "start", "--data", kept, "--heap", "512m", "--port", "0"]
+    command = [
+        sys.executable,
+        "-m",
+        _MODULE,
+        "start",
+        "--data",
+        kept,
+        "--heap",
+        "512m",
+        "--port",
+        "0",
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         while "starting Elasticsearch" not in process.stderr.readline():
             assert process.poll() is None
@@ -109,6 +133,6 @@ def test_errors_are_one_message_and_status_5(cli, tmp_path):
 
 def test_help_does_not_import_what_it_does_not_need():
     heavy = ("elasticsearch", "elastic_transport", "jgo", "docker", "torch", "es_ingest.cluster")
-    code = f"import sys, es_ingest.server_cli; print([name for name in {heavy} if name in sys.modules])"
+    code = f"import sys, es_ingest.commands.server; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
