@@ -1,0 +1,1 @@
+"""What happens to an index beside writing records into it."""

@@ -1,0 +1,179 @@
+"""Indices that are built beside the ones that are searched, and what each keeps of that in its mapping.
+
+``medte_build`` in the mapping's `_meta` says for which alias an index was built and from what, and whether it is still
+being built. So the same command after a crash, from any machine, goes on with the same index, and a rollback knows
+which indices there are to go back to.
+"""
+
+import datetime
+import hashlib
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import orjson
+from elasticsearch import Elasticsearch
+
+from es_ingest.indices.meta import keep_in_meta
+from es_ingest.ingest import start_over
+from es_ingest.search import readable_index
+from es_ingest.stream.ledger import ledger_folder
+from es_ingest.stream.locking import alone
+from medte_haystack.errors import IndexContractError, IndexMissingError
+from medte_haystack.index import describe_index, run
+
+logger = logging.getLogger(__name__)
+
+KEY = "medte_build"
+State = Literal["building", "done", "withdrawn"]
+_TIME = re.compile(r"-\d{8}-\d{6}(-\d+)?$")  # at the end of a name made here
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """What an index keeps of how it came about.
+
+    :param index: The index.
+    :param alias: Alias it was built for; None for none.
+    :param origin: What it is built from, see :func:`origin_of`.
+    :param time: When it took over its alias's name; while it is being built, when that began. ISO 8601, UTC.
+    :param state: ``building``; ``done`` once it is whole; ``withdrawn`` after a rollback to an older one.
+    :param position: How far a copy has come.
+    """
+
+    index: str
+    alias: str | None
+    origin: str
+    time: str
+    state: State = "building"
+    position: int | None = None
+
+    def to_meta(self) -> dict[str, Any]:
+        """Return it as it goes to `_meta`."""
+        return {KEY: {name: value for name, value in asdict(self).items() if name != "index"}}
+
+    def keep(self, client: Elasticsearch, **changes: Any) -> "Build":
+        """Change it in the index, and return it as changed."""
+        changed = replace(self, **changes)
+        keep_in_meta(client, self.index, KEY, changed.to_meta()[KEY])
+        return changed
+
+
+def now() -> str:
+    """Return the time as builds keep it."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
+
+
+def origin_of(*parts: object) -> str:
+    """Return what tells apart what indices are built from; a hash, since paths of sources are nobody's business."""
+    return hashlib.blake2b(orjson.dumps(parts), digest_size=16).hexdigest()
+
+
+def builds(client: Elasticsearch) -> list[Build]:
+    """Return the indices that were built, or are being built, the oldest first."""
+    answer = client.indices.get_mapping(index="*", filter_path=f"*.mappings._meta.{KEY}")
+    found = [Build(index, **body["mappings"]["_meta"][KEY]) for index, body in answer.items()]
+    return sorted(found, key=lambda one: one.time)
+
+
+def holder(client: Elasticsearch, alias: str) -> str | None:
+    """Return the index that an alias stands for, None if there is no such alias.
+
+    :raises IndexContractError: If it is the name of an index, or stands for several.
+    """
+    try:
+        name: str = run(client, describe_index(alias)).name
+    except IndexMissingError:
+        return None
+    if name == alias:
+        raise IndexContractError(
+            f"{alias!r} is an index, so it cannot be an alias; take another name, and bring what it holds there with"
+            f" `es-ingest rebuild {alias} --alias NAME`, or write into it with --index",
+            index=alias,
+        )
+    return name
+
+
+def check_whole(client: Elasticsearch, index: str) -> None:
+    """Check that an index is one of ours, and no longer being built.
+
+    :param index: The index itself.
+    :raises IndexMissingError: If it does not exist.
+    :raises IndexContractError: If it is something else.
+    """
+    name = readable_index(client, index).name
+    if name != index:
+        raise IndexContractError(f"{index!r} is an alias of {name!r}; name an index", index=index)
+    held = {one.index: one for one in builds(client)}.get(index)
+    if held and held.state == "building" and (held.alias is None or holder(client, held.alias) != index):
+        raise IndexContractError(
+            f"index {index!r} is not whole: it is being built, or its building broke off; name another", index=index
+        )
+
+
+@contextmanager
+def building(
+    client: Elasticsearch,
+    stem: str,
+    *,
+    alias: str | None,
+    origin: str,
+    name: str | None = None,
+    fresh: bool = False,
+) -> Iterator[Build]:
+    """Claim an index to build, for the time of a ``with`` block: the one that was begun before, or a new name.
+
+    :param stem: What a new name begins with.
+    :param alias: Alias that the index will take over; None for none.
+    :param origin: What it is built from.
+    :param name: The new index's name; None makes one of the stem and the time.
+    :param fresh: Delete what was begun before.
+    :returns: What the index keeps, or shall keep when it is made.
+    :raises LedgerError: If another process builds the same.
+    :raises IndexContractError: If one was begun from something else, or the name is taken.
+    """
+    config = next(iter(client.transport.node_pool.all())).config
+    place = hashlib.blake2b(f"{config.host}:{config.port}".encode(), digest_size=4).hexdigest()
+    with alone(ledger_folder() / f"{alias or stem}-{place}.build.lock", f"the building of {alias or stem!r}"):
+        yield _begun(client, alias, origin, name, fresh=fresh) or Build(
+            name or _free_name(client, stem), alias, origin, now()
+        )
+
+
+def _begun(client: Elasticsearch, alias: str | None, origin: str, name: str | None, *, fresh: bool) -> Build | None:
+    held = None if alias is None else holder(client, alias)
+    unfinished = []
+    for one in builds(client):
+        if one.index == held and one.state != "done":  # killed between taking over the name and saying so
+            one.keep(client, state="done", time=now())
+        elif one.state == "building" and one.alias == alias and (alias is not None or one.origin == origin):
+            unfinished.append(one)
+    if fresh:
+        for one in unfinished:
+            start_over(client, one.index)
+        unfinished = []
+    for one in unfinished[:1]:
+        if one.origin != origin:
+            raise IndexContractError(
+                f"index {one.index!r} was begun for alias {alias!r} from something else and is not whole; finish it by"
+                " the command that began it, or delete it with --fresh",
+                index=one.index,
+            )
+        logger.info("going on with index %s, begun %s (--fresh begins anew)", one.index, one.time[:19])
+        return one
+    if name is not None and client.indices.exists(index=name):
+        raise IndexContractError(f"index {name!r} is there already; give another name, or delete it", index=name)
+    return None
+
+
+def _free_name(client: Elasticsearch, stem: str) -> str:
+    stem = _TIME.sub("", stem.lower())
+    wanted = f"{stem}-{datetime.datetime.now(datetime.UTC):%Y%m%d-%H%M%S}"
+    name, number = wanted, 1
+    while client.indices.exists(index=name):
+        number += 1
+        name = f"{wanted}-{number}"
+    return name

@@ -1,0 +1,48 @@
+"""Settings of an index while it is loaded: no refresh and no replicas, which are put back afterwards.
+
+Only a new index is treated so: one that is searched already needs its refreshes and its copies. What it had is kept in
+the index's own mapping until it is put back, so that after a crash any later run, from any machine, can do it.
+"""
+
+import logging
+
+from elasticsearch import Elasticsearch
+
+from es_ingest.indices.meta import keep_in_meta, read_meta
+
+logger = logging.getLogger(__name__)
+
+_KEY = "medte_loading"
+_WHILE = {"refresh_interval": "-1", "number_of_replicas": "0"}
+
+
+def begin_loading(client: Elasticsearch, index: str, *, new: bool) -> bool:
+    """Take refresh and replicas away from a new index, or from one whose loading was interrupted.
+
+    :returns: Whether :func:`end_loading` must be called.
+    """
+    if being_loaded(client, index):
+        return True
+    if not new:
+        return False
+    found = client.indices.get_settings(index=index, flat_settings=True)[index]["settings"]
+    keep_in_meta(client, index, _KEY, {name: found.get(f"index.{name}") for name in _WHILE})
+    client.indices.put_settings(index=index, settings={f"index.{name}": value for name, value in _WHILE.items()})
+    return True
+
+
+def end_loading(client: Elasticsearch, index: str) -> bool:
+    """Put back what an index had before it was loaded, and refresh it; tell whether there was anything to put back."""
+    kept = read_meta(client, index).get(_KEY)
+    if kept is None:
+        return False
+    client.indices.put_settings(index=index, settings={f"index.{name}": value for name, value in kept.items()})
+    keep_in_meta(client, index, _KEY, None)
+    client.indices.refresh(index=index)
+    logger.info("index %s: refresh and replicas are as they were before loading", index)
+    return True
+
+
+def being_loaded(client: Elasticsearch, index: str) -> bool:
+    """Tell whether an index is without what loading takes away: a run into it goes on, or has ended by a crash."""
+    return _KEY in read_meta(client, index)

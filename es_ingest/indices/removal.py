@@ -1,0 +1,35 @@
+"""Removes records from an index, and takes over what an index holds without a ledger."""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+from elasticsearch import Elasticsearch
+
+from es_ingest.indices.snapshot import pages
+from medte_haystack.index import Operation, bulk, run
+from medte_haystack.index.contract import CHUNK_INDEX, PARENT_ID, chunk_id
+
+_PAGE = 10_000
+
+
+def remove_records(
+    client: Elasticsearch, index: str, records: Iterable[tuple[str, int]], backoff: bulk.Backoff
+) -> Iterator[tuple[list[str], int]]:
+    """Remove the chunks of records.
+
+    :param records: Ids, and how many chunks each may have.
+    :returns: For each request, the ids of the records that are gone, and how many chunks were there.
+    :raises BulkWriteError: If the server stays unreachable, busy or blocked.
+    """
+    stream = iter(records)
+    while some := list(islice(stream, bulk.MAX_COUNT)):
+        operations = [Operation("delete", chunk_id(name, number)) for name, most in some for number in range(most)]
+        result = run(client, bulk.write(index, operations, backoff=backoff))
+        yield [name for name, _ in some], result.deleted
+
+
+def records_in(client: Elasticsearch, index: str) -> Iterator[list[tuple[str, int]]]:
+    """Yield the records of an index in pages: id, and how many chunks it has at least, once for each chunk."""
+    fields = {"docvalue_fields": [PARENT_ID, CHUNK_INDEX], "source": False, "query": {"exists": {"field": PARENT_ID}}}
+    for hits in pages(client, index, size=_PAGE, **fields):
+        yield [(hit["fields"][PARENT_ID][0], int(hit["fields"][CHUNK_INDEX][0]) + 1) for hit in hits]

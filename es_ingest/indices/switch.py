@@ -1,0 +1,155 @@
+"""An alias goes from one index to another in one step, so that no search through it fails or finds nothing."""
+
+import logging
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from elasticsearch import Elasticsearch, NotFoundError
+
+from es_ingest.indices.builds import Build, builds, check_whole, holder, now
+from es_ingest.indices.verify import PARTIAL, Verification
+from es_ingest.ingest import start_over
+from medte_haystack.errors import IndexContractError, MedTEError
+
+logger = logging.getLogger(__name__)
+
+KEEP = 1
+
+
+class NotWholeError(MedTEError):
+    """A new index does not hold what it should, so it takes no other's place; `verification` says what was found."""
+
+    verification: Verification
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """What became of an alias.
+
+    :param alias: The alias.
+    :param before: Index that it stood for before, None if it is new.
+    :param after: Index that it stands for now.
+    :param deleted: Older indices of it that were deleted.
+    """
+
+    alias: str
+    before: str | None
+    after: str
+    deleted: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as `--json` prints it."""
+        return asdict(self)
+
+
+def take_over(
+    client: Elasticsearch, build: Build, found: Verification, *, keep: int = KEEP, instead_of: str | None = None
+) -> Switch:
+    """Let an index that is whole take over its alias, and delete older ones.
+
+    Records that were refused do not stand in the way: `--max-dead` says how many of them there may be.
+
+    :param build: The index, built for an alias.
+    :param found: What its verification has found.
+    :param keep: How many older indices of the alias stay.
+    :param instead_of: The index that the alias must stand for until now; None takes any.
+    :raises NotWholeError: If the verification found anything, or the index is empty.
+    :raises IndexContractError: If the alias stands for another index meanwhile.
+    """
+    assert build.alias is not None  # noqa: S101  else there is nothing to take over
+    before = holder(client, build.alias)
+    if wrong := found.wrong(but=PARTIAL) if found.chunks else "it holds nothing":
+        raise NotWholeError(
+            f"index {build.index!r} is not whole, so alias {build.alias!r} stays {_on(before)}: {wrong}",
+            verification=found,
+        )
+    if instead_of not in (None, before):
+        raise IndexContractError(
+            f"alias {build.alias!r} stands for {before!r} now, no more for {instead_of!r} that {build.index!r} was made"
+            " of; the same command with --fresh makes it anew",
+            index=build.index,
+        )
+    move(client, build.alias, before, build.index)
+    build.keep(client, state="done", time=now())
+    return Switch(build.alias, before, build.index, tuple(_prune(client, build.alias, build.index, keep)))
+
+
+def roll_back(client: Elasticsearch, alias: str, to: str | None = None) -> Switch:
+    """Let an alias stand for an older index again: the next older one that took it over, or one that is named.
+
+    What took it over after that index counts as withdrawn, so that a second rollback goes on to a still older one.
+
+    :param to: The index; one that was withdrawn may be named too.
+    :raises IndexContractError: If there is no such alias, no older index, or the one named was not built for it.
+    """
+    before = holder(client, alias)
+    if before is None:
+        raise IndexContractError(
+            f"there is no alias {alias!r}; `es-ingest run … --alias {alias}` makes it", index=alias
+        )
+    found = [one for one in builds(client) if one.alias == alias]
+    whole = {one.index: one for one in found if one.state != "building" or one.index == before}
+    if to is None:
+        since = whole[before].time if before in whole else ""
+        older = [one for one in whole.values() if one.state == "done" and one.time < since and one.index != before]
+        if not older:
+            others = ", ".join(name for name in whole if name != before) or "none"
+            raise IndexContractError(
+                f"no older index of alias {alias!r} than {before!r} is kept; --to names another one (there are:"
+                f" {others})",
+                index=alias,
+            )
+        to = older[-1].index
+    elif to not in whole:
+        check_whole(client, to)
+    target = whole.get(to)
+    for one in whole.values():
+        if target is None or one.time > target.time:
+            one.keep(client, state="withdrawn")
+    move(client, alias, before, to)
+    if target is not None:
+        target.keep(client, state="done")
+    return Switch(alias, before, to)
+
+
+def move(client: Elasticsearch, alias: str, before: str | None, after: str) -> None:
+    """Take an alias from one index and give it to another in one step, with its filter and routing.
+
+    :raises IndexContractError: If it stands for another index meanwhile.
+    """
+    if before == after:
+        return
+    try:
+        if before is None:
+            actions: list[dict[str, Any]] = [{"add": {"index": after, "alias": alias}}]
+        else:
+            shape = client.indices.get_alias(index=before, name=alias)[before]["aliases"][alias]
+            actions = [
+                {"remove": {"index": before, "alias": alias, "must_exist": True}},  # else all of it fails
+                {"add": {**shape, "index": after, "alias": alias}},
+            ]
+        client.indices.update_aliases(actions=actions)
+    except NotFoundError as error:
+        raise IndexContractError(
+            f"alias {alias!r} was taken from {before!r} by somebody else meanwhile; look, then run the same command"
+            " again",
+            index=alias,
+        ) from error
+    logger.info("alias %s: %s -> %s", alias, before or "new", after)
+
+
+def _prune(client: Elasticsearch, alias: str, current: str, keep: int) -> list[str]:
+    others = [one for one in builds(client) if one.alias == alias and one.state != "building" and one.index != current]
+    others.sort(key=lambda one: (one.state == "done", one.time), reverse=True)
+    deleted = []
+    for one in others[keep:]:
+        if any(body["aliases"] for body in client.indices.get_alias(index=one.index).values()):
+            logger.warning("index %s stays: another alias stands for it", one.index)
+            continue
+        start_over(client, one.index)
+        deleted.append(one.index)
+    return deleted
+
+
+def _on(index: str | None) -> str:
+    return "unmade" if index is None else f"on {index!r}"
