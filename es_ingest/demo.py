@@ -10,12 +10,13 @@ from rich.console import Console
 from es_ingest.cluster import open_cluster
 from es_ingest.data import medquad_sample
 from es_ingest.faults import Exit
-from es_ingest.ingest import Ingester, Summary
+from es_ingest.ingest import Ingester
 from es_ingest.progress import shown
 from es_ingest.readers import read
 from es_ingest.records import Record
 from es_ingest.report import print_hits, print_summary
 from es_ingest.search import Hit, Searcher
+from es_ingest.stream.summary import Summary
 from medte_haystack.encoder import Encoder
 
 QUERIES = (

@@ -20,6 +20,7 @@ class Exit(IntEnum):
     CLUSTER = 5
     INDEX = 6
     SOURCE = 7
+    LEDGER = 8
     INTERRUPTED = 130
 
 
@@ -44,8 +45,20 @@ def reported(*, interrupted: str = _GOES_ON) -> Iterator[None]:
         status = _status(error)
         if status is None:
             raise
-        typer.echo(f"error: {error}", err=True)
+        typer.echo(f"error: {_message(error)}", err=True)
         raise typer.Exit(status) from None
+
+
+def _message(error: Exception) -> str:
+    from medte_haystack.index.server_errors import NOT_ALLOWED, cause_of
+
+    kind, reason = cause_of(error)
+    if kind != NOT_ALLOWED:
+        return str(error)
+    return (
+        f"the server does not allow this: {reason}; have these credentials given what they lack, or use others:"
+        " ES_API_KEY, or ES_USERNAME and ES_PASSWORD"
+    )
 
 
 def _status(error: Exception) -> Exit | None:
@@ -54,7 +67,10 @@ def _status(error: Exception) -> Exit | None:
     from elasticsearch import ApiError
 
     from es_ingest.cluster import ClusterError, OptionError
+    from es_ingest.metrics import MetricsError
     from es_ingest.records import ReadError
+    from es_ingest.stream.dead_letters import DeadLetterError
+    from es_ingest.stream.ledger import LedgerError
     from medte_haystack import errors
 
     match error:
@@ -70,4 +86,6 @@ def _status(error: Exception) -> Exit | None:
             return Exit.INDEX
         case ReadError():
             return Exit.SOURCE
+        case LedgerError() | DeadLetterError() | MetricsError():
+            return Exit.LEDGER
     return None

@@ -1,103 +1,83 @@
-"""Records in, searchable chunks out: read -> split -> encode -> bulk, as one stream in bounded memory."""
+"""One index and the runs that write into it."""
 
 import logging
 import time
-from collections import deque
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-from elasticsearch import Elasticsearch
-from numpy.typing import NDArray
+from elasticsearch import ApiError, Elasticsearch, TransportError
 
+from es_ingest.indices.loading import begin_loading, end_loading
+from es_ingest.indices.removal import records_in, remove_records
 from es_ingest.progress import Shown
 from es_ingest.records import Malformed, Record
-from es_ingest.writer import PlacedChunk, Writer, report
+from es_ingest.stream.dead_letters import DeadLetters
+from es_ingest.stream.flow import Making, Stream
+from es_ingest.stream.ledger import Ledger, Target, ledger_path
+from es_ingest.stream.locking import alone
+from es_ingest.stream.stopping import Stop
+from es_ingest.stream.summary import Summary
 from medte_haystack.encoder import Encoder, TokenSplitter
-from medte_haystack.errors import IndexContractError
+from medte_haystack.errors import IndexContractError, IndexMissingError
 from medte_haystack.index import (
     DEFAULT_QUANTISATION,
-    Chunk,
     Fingerprint,
     IndexInfo,
     IndexSpec,
     Server,
+    bulk,
+    describe_index,
     detect_server,
     open_index,
     run,
-    source,
-    vector_json,
 )
 
 logger = logging.getLogger(__name__)
 
-_SPLIT_TOGETHER = 256  # records whose tokens are counted in one call
+_TRIES = 40  # of a bulk request: some ten minutes in all
 
 
-@dataclass(slots=True)
-class Summary:
-    """What a run did.
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What a run keeps, and when it gives up.
 
-    :param index: Name of the index.
-    :param read: Source rows seen: records and malformed ones.
-    :param chunks: Chunks made of the records.
-    :param written: Chunks the server acknowledged; `created` of them were new, `updated` replaced one of the same id.
-    :param failed: Malformed rows and refused chunks: what did not get into the index.
-    :param malformed: Source rows that are no records.
-    :param refused: Chunks that the server, or the contract, refused.
-    :param retried: How many times a rejected chunk was sent again.
-    :param removed: Chunks that a record had before and has no more.
-    :param tokens: Tokens encoded.
-    :param truncated: Chunks that lost their end because they did not fit the model.
-    :param seconds: Time of the whole run.
-    :param encode_seconds: Time of it spent encoding.
-    :param fingerprint: What made the vectors, as the index records it.
+    :param ledger: File of the ledger; None keeps it for this run alone, True where ledgers are kept.
+    :param job: What is read, e.g. the sources and their format: records missing from one job are not another's.
+    :param mapping: How records are made of it; a job whose mapping has changed is refused. None takes the job's own.
+    :param dead: File for dead letters; None keeps none.
+    :param max_dead: How many dead letters end the run.
+    :param delete_missing: Remove what this job brought before and no longer has.
+    :param watch: Is shown the summary now and then, and at the end.
+    :param tries: How often a bulk request is tried while the server is busy, blocked or away.
     """
 
-    index: str
-    read: int = 0
-    chunks: int = 0
-    written: int = 0
-    created: int = 0
-    updated: int = 0
-    failed: int = 0
-    malformed: int = 0
-    refused: int = 0
-    retried: int = 0
-    removed: int = 0
-    tokens: int = 0
-    truncated: int = 0
-    seconds: float = 0.0
-    encode_seconds: float = 0.0
-    quantisation: str = ""
-    fingerprint: dict[str, Any] = field(default_factory=dict)
-
-    def take(self, writer: Writer) -> None:
-        """Take over what a writer did."""
-        done = writer.result
-        self.created, self.updated, self.written = done.created, done.updated, done.written
-        self.retried, self.removed, self.refused = done.retried, writer.removed, len(done.failures)
-        self.failed = self.malformed + self.refused
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as the one JSON object that `--json` prints."""
-        return {name: round(value, 3) if isinstance(value, float) else value for name, value in asdict(self).items()}
+    ledger: Path | bool | None = None
+    job: str = ""
+    mapping: Mapping[str, Any] | None = field(default_factory=dict)
+    dead: Path | None = None
+    max_dead: int | None = None
+    delete_missing: bool = False
+    watch: Callable[[Summary], None] | None = None
+    tries: int = _TRIES
 
 
 class Ingester:
-    """Writes a stream of records into one index.
+    """Writes streams of records into one index.
 
     :param client: The server.
     :param index: The index; it is made when it is missing.
-    :param encoder: The model.
+    :param encoder: The model; None for records that bring their vectors, which `vectors_by` has made.
+    :param vectors_by: Fingerprint of what made the vectors that records bring.
     :param chunk_tokens: Most tokens of a chunk; None takes what the model takes.
     :param chunk_overlap: Tokens that a chunk repeats from the one before it.
     :param quantisation: Vector index type; None takes the existing index's, or ``int8`` for a new one.
     :param analyzer: Of the text of a new index; ``auto`` takes ``english`` where the server has it.
     :param shards: Primary shards of a new index.
     :param replicas: Copies of each; None leaves it to the server.
+    :param meta: What a new index keeps in its mapping's `_meta`, beside the fingerprint.
     :raises FingerprintMismatchError: If the index was made with another model or chunking.
     :raises IndexContractError: If it was not made by this project, with another quantisation, or cannot be made.
     """
@@ -106,28 +86,37 @@ class Ingester:
         self,
         client: Elasticsearch,
         index: str,
-        encoder: Encoder,
+        encoder: Encoder | None,
         *,
+        vectors_by: Fingerprint | None = None,
         chunk_tokens: int | None = None,
         chunk_overlap: int = 0,
         quantisation: str | None = None,
         analyzer: str = "auto",
         shards: int = 1,
         replicas: int | None = None,
+        meta: Mapping[str, Any] | None = None,
     ) -> None:
         self.client = client
         self.index = index
-        self.encoder = encoder
-        self.splitter = TokenSplitter(encoder.tokeniser, chunk_tokens=chunk_tokens, overlap=chunk_overlap)
-        self.fingerprint = Fingerprint.of_encoder(
-            encoder, chunk_tokens=self.splitter.chunk_tokens, chunk_overlap=chunk_overlap
-        )
+        if encoder is not None:
+            splitter = TokenSplitter(encoder.tokeniser, chunk_tokens=chunk_tokens, overlap=chunk_overlap)
+            self.fingerprint = Fingerprint.of_encoder(
+                encoder, chunk_tokens=splitter.chunk_tokens, chunk_overlap=chunk_overlap
+            )
+            self.making = Making(encoder.dim, encoder, splitter)
+        elif vectors_by is not None:
+            self.fingerprint = vectors_by
+            self.making = Making(vectors_by.dim)
+        else:
+            raise TypeError("give an encoder, or say by vectors_by what made the records' vectors")
         shape = IndexSpec(
             self.fingerprint,
             DEFAULT_QUANTISATION if quantisation is None else quantisation,
             analyzer=analyzer,
             shards=shards,
             replicas=replicas,
+            meta=meta or {},
         )
         self.server: Server = run(client, detect_server())
         self.info: IndexInfo = run(client, open_index(index, shape, self.server))
@@ -143,73 +132,156 @@ class Ingester:
                 index=index,
             )
 
-    def run(self, items: Iterable[Record | Malformed], progress: Shown | None = None) -> Summary:
-        """Write all records.
+    def target(self) -> Target:
+        """Return which index this is, as a ledger knows it."""
+        return target_of(self.client, self.info.name)
 
-        Malformed rows and refused chunks are logged with their position and counted; everything else goes on. Writing
-        the same records again changes nothing, since ids derive from the records'. A record that has become shorter
-        loses the chunks that it no longer has.
+    def run(
+        self,
+        items: Iterable[Record | Malformed],
+        progress: Shown | None = None,
+        options: RunOptions = RunOptions(),
+        stop: Stop | None = None,
+    ) -> Summary:
+        """Write all records that the index does not have as they are.
+
+        Malformed rows and refused records are logged with their position, counted and kept as dead letters; everything
+        else goes on. Writing the same records again changes nothing, since ids derive from the records'. A record that
+        has become shorter loses the chunks that it no longer has.
 
         :param items: Records, and rows that are none.
         :param progress: Is told the totals.
-        :raises BulkWriteError: If the server stays unreachable.
+        :param stop: Ends the run early; what is under way is still written.
+        :raises ReadError: If a source cannot be read; what came before is written.
+        :raises BulkWriteError: If the server stays unreachable, busy or blocked.
+        :raises LedgerError: If the ledger cannot be used.
+        :raises DeadLetterError: If dead letters cannot be kept, or are more than allowed.
         """
-        started, before = time.perf_counter(), self.encoder.stats
+        started = time.perf_counter()
         summary = Summary(self.index, quantisation=self.info.quantisation)
-        recorded = self.info.fingerprint or self.fingerprint
-        summary.fingerprint = recorded.to_dict()
-        was_empty = self.client.count(index=self.index)["count"] == 0
-        with Writer(self.client, self.index) as writer:
-            for placed, vector in self._encoded(self._chunks(items, summary), summary, progress):
-                sent = vector_json(vector, base64_vectors=self.server.base64_vectors)
-                writer.put(placed, source(placed.chunk, sent))
-            writer.finish()
-            summary.take(writer)
-        if was_empty and summary.updated:
-            logger.warning("%d chunks replaced others of the same run: ids repeat in the sources", summary.updated)
-        encoded = self.encoder.stats - before
-        summary.tokens, summary.truncated, summary.encode_seconds = encoded.tokens, encoded.truncated, encoded.seconds
-        summary.seconds = time.perf_counter() - started
+        summary.fingerprint = (self.info.fingerprint or self.fingerprint).to_dict()
+        target = self.target()
+        path = ledger_path(target) if options.ledger is True else options.ledger or None
+        backoff = bulk.Backoff(tries=options.tries, patient=True)
+        with Ledger(path, target, options.job, options.mapping) as ledger, _letters(options) as dead:
+            if ledger.new:  # what a killed load wrote may not be counted yet
+                self.client.indices.refresh(index=self.info.name)
+            empty = self.client.count(index=self.info.name)["count"] == 0
+            if ledger.new and not empty:
+                self._adopt(ledger)
+            stream = Stream(self.making, ledger, dead, summary, progress, stop, options.watch)
+            try:
+                with self._loading(new=empty):
+                    stream.write(items, self.client, self.info.name, backoff, base64_vectors=self.server.base64_vectors)
+                    if not summary.interrupted:
+                        self._tidy(ledger, stream, summary, backoff, delete_missing=options.delete_missing)
+                self._check_still_there(target)
+            finally:
+                summary.dead_letters = str(dead.path) if dead.count and dead.path else None
+                summary.seconds = time.perf_counter() - started
+                if options.watch is not None:
+                    options.watch(summary)
+        if summary.repeated:
+            logger.warning(
+                "ids repeat in the sources (%d times); of the records with one id the last counts", summary.repeated
+            )
         return summary
 
-    def _chunks(self, items: Iterable[Record | Malformed], summary: Summary) -> Iterator[PlacedChunk]:
-        for group in _groups(items, _SPLIT_TOGETHER):
-            records = []
-            for item in group:
-                summary.read += 1
-                if isinstance(item, Record):
-                    records.append(item)
-                    continue
-                summary.malformed += 1
-                report(summary.malformed, "%s: not a record: %s", item.position, item.reason)
-            texts, titles = [one.text for one in records], [one.title for one in records]
-            for record, pieces in zip(records, self.splitter.split_many(texts, titles=titles), strict=True):
-                for number, piece in enumerate(pieces):
-                    summary.chunks += 1
-                    chunk = Chunk(record.id, piece.text, number, piece.start, piece.end, record.title, record.meta)
-                    yield PlacedChunk(chunk, len(pieces), record.position)
+    def _adopt(self, ledger: Ledger) -> None:
+        for page in records_in(self.client, self.info.name):
+            ledger.adopt(page)
+        records, chunks = ledger.totals()
+        if records:
+            logger.info(
+                "index %s holds %d records (%d chunks) that this ledger knows nothing of; those that are read again are"
+                " written again",
+                self.index,
+                records,
+                chunks,
+            )
 
-    def _encoded(
-        self, chunks: Iterable[PlacedChunk], summary: Summary, progress: Shown | None
-    ) -> Iterator[tuple[PlacedChunk, NDArray[np.float32]]]:
-        waiting: deque[PlacedChunk] = deque()  # read ahead by the encoder: a few of its windows
+    @contextmanager
+    def _loading(self, *, new: bool) -> Iterator[None]:
+        loading = begin_loading(self.client, self.info.name, new=new)
+        try:
+            yield
+        finally:
+            try:
+                if loading:
+                    end_loading(self.client, self.info.name)
+                else:
+                    self.client.indices.refresh(index=self.info.name)
+            except (ApiError, TransportError) as error:
+                logger.warning(
+                    "refresh and replicas of index %s could not be put back (%s); the next run does it",
+                    self.index,
+                    type(error).__name__,
+                )
 
-        def texts() -> Iterator[str]:
-            for placed in chunks:
-                waiting.append(placed)
-                yield placed.chunk.embedded_text
+    def _tidy(
+        self, ledger: Ledger, stream: Stream, summary: Summary, backoff: bulk.Backoff, *, delete_missing: bool
+    ) -> None:
+        """Remove what the sources no longer have; they have been read to their end."""
+        if delete_missing and (summary.malformed or not summary.read):
+            reason = f"{summary.malformed} rows cannot be read" if summary.malformed else "the sources are empty"
+            logger.warning("nothing missing was removed: %s, so it cannot be told what is missing", reason)
+        elif delete_missing:
+            for names, chunks in remove_records(self.client, self.info.name, ledger.missing(), backoff):
+                ledger.removed(names)
+                summary.missing += len(names)
+                summary.removed += chunks
+        known = ledger.known(list(stream.unsettled))  # only now: it marks them as seen
+        strays = {name: most for name, most in stream.unsettled.items() if name not in known}
+        for _, chunks in remove_records(self.client, self.info.name, strays.items(), backoff):
+            summary.removed += chunks
+        if kept := [(name, most) for name, most in stream.unsettled.items() if name in known]:
+            ledger.sending(kept)  # the index may hold another content than the one that was acknowledged
+        ledger.settled()
 
-        before, records = self.encoder.stats, 0
-        for done, vector in enumerate(self.encoder.encode_stream(texts()), start=1):
-            placed = waiting.popleft()
-            records += placed.chunk.index == 0
-            yield placed, vector
-            if progress is not None:
-                tokens = (self.encoder.stats - before).tokens
-                progress.update(records=records + summary.malformed, chunks=done, tokens=tokens)
+    def _check_still_there(self, target: Target) -> None:
+        if self.target() != target:
+            raise IndexContractError(
+                f"index {self.index!r} was deleted and made anew while it was written to; run the same command again",
+                index=self.index,
+            )
 
 
-def _groups(items: Iterable[Record | Malformed], size: int) -> Iterator[list[Record | Malformed]]:
-    stream = iter(items)
-    while group := list(islice(stream, size)):
-        yield group
+def target_of(client: Elasticsearch, index: str) -> Target:
+    """Return which index a name stands for, as a ledger knows it.
+
+    :param index: The index itself, no alias.
+    """
+    settings = client.indices.get_settings(index=index, flat_settings=True)[index]["settings"]
+    return Target(index, str(settings["index.uuid"]))
+
+
+def start_over(client: Elasticsearch, index: str) -> None:
+    """Delete an index of ours and its ledger; one that is not there is no matter.
+
+    :raises IndexContractError: If it was not made by this project, or the name is an alias.
+    :raises LedgerError: If another process writes into it.
+    """
+    try:
+        info = run(client, describe_index(index))
+    except IndexMissingError:
+        return
+    if info.fingerprint is None or info.name != index:
+        what = "was not made by medte" if info.fingerprint is None else f"is an alias of {info.name}"
+        raise IndexContractError(f"{index!r} {what}, so --fresh does not delete it; choose another name", index=index)
+    path = ledger_path(target_of(client, index))
+    lock = path.with_name(f"{path.name}.lock")
+    with alone(lock, f"the ledger {path}"):
+        client.indices.delete(index=index)
+        for file in (path, *path.parent.glob(f"{path.name}-*")):  # SQLite's own companions
+            file.unlink(missing_ok=True)
+    lock.unlink(missing_ok=True)
+    logger.info("deleted index %s and its ledger", index)
+
+
+@contextmanager
+def _letters(options: RunOptions) -> Iterator[DeadLetters]:
+    letters = DeadLetters(options.dead, options.max_dead, options.job)
+    try:
+        yield letters
+    finally:
+        letters.close()

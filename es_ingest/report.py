@@ -8,33 +8,99 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from es_ingest.ingest import Summary
+from es_ingest.indices.rebuild import Rebuilt
+from es_ingest.indices.switch import Switch
+from es_ingest.indices.verify import Verification
 from es_ingest.search import Hit
+from es_ingest.stream.summary import Summary
 
 _SHOWN = 300  # characters of a passage
 _WIDTH = 100
 
 
-def print_summary(summary: Summary, *, as_json: bool) -> None:
-    """Print what a run did."""
+def print_summary(summary: Summary, switch: Switch | None = None, *, as_json: bool) -> None:
+    """Print what a run did.
+
+    :param switch: What became of the alias that the index was built for.
+    """
     if as_json:
-        typer.echo(json.dumps(summary.to_dict(), ensure_ascii=False))
+        told = {**summary.to_dict(), "switch": switch.to_dict() if switch else None}
+        typer.echo(json.dumps(told, ensure_ascii=False))
         return
     made_by = summary.fingerprint
     rows = {
         "index": f"{summary.index} ({summary.quantisation})",
         "model": f"{made_by['model']} ({made_by['dim']} dimensions, analyzer {made_by['analyzer']})",
-        "records read": f"{summary.read:,}",
+        "records read": f"{summary.read:,} ({summary.unchanged:,} unchanged, {summary.records:,} written)",
         "chunks": f"{summary.chunks:,}",
         "written": f"{summary.written:,} ({summary.created:,} new, {summary.updated:,} replaced)"
-        + (f", {summary.removed:,} that their records no longer have removed" if summary.removed else ""),
-        "failed": f"{summary.failed:,} ({summary.malformed:,} malformed records, {summary.refused:,} refused chunks)",
+        + (f", {summary.removed:,} removed" if summary.removed else ""),
+        "failed": f"{summary.failed:,} ({summary.malformed:,} malformed, {summary.refused:,} refused)"
+        + (f", kept in {summary.dead_letters}" if summary.dead_letters else ""),
         "tokens": f"{summary.tokens:,}",
         "truncated": f"{summary.truncated:,} chunks",
-        "seconds": f"{summary.seconds:.1f} ({summary.encode_seconds:.1f} encoding)",
+        "seconds": f"{summary.seconds:.1f} ({summary.encode_seconds:.1f} encoding, for {summary.encoder_waited:.1f} the"
+        " encoder waited)",
     }
+    if summary.missing:
+        rows["missing"] = f"{summary.missing:,} records that the sources no longer have were removed"
+    if switch:
+        rows["alias"] = switched(switch)
     for name, value in rows.items():
         typer.echo(f"{name:14}{value}")
+
+
+def print_rebuilt(done: Rebuilt, *, as_json: bool) -> None:
+    """Print what a rebuild did."""
+    if as_json:
+        typer.echo(json.dumps(done.to_dict(), ensure_ascii=False))
+        return
+    rows = {
+        "index": f"{done.index} ({done.quantisation}, analyzer {done.analyzer})",
+        "made of": done.source,
+        "documents": f"{done.copied:,} copied" + (f", {done.documents:,} in all" if done.verification else ""),
+        "seconds": f"{done.seconds:.1f}",
+    }
+    if done.switch:
+        rows["alias"] = switched(done.switch)
+    for name, value in rows.items():
+        typer.echo(f"{name:14}{value}")
+
+
+def print_switch(switch: Switch, *, as_json: bool) -> None:
+    """Print what became of an alias."""
+    typer.echo(json.dumps(switch.to_dict(), ensure_ascii=False) if as_json else f"{'alias':14}{switched(switch)}")
+
+
+def switched(switch: Switch) -> str:
+    """Return in words what became of an alias."""
+    deleted = f"; deleted {', '.join(switch.deleted)}" if switch.deleted else ""
+    return f"{switch.alias}: {switch.before or 'new'} -> {switch.after}{deleted}"
+
+
+def print_verification(found: Verification, *, as_json: bool) -> None:
+    """Print what was looked at and what was found."""
+    if as_json:
+        typer.echo(json.dumps(found.to_dict(), ensure_ascii=False))
+        return
+    ledger = "not here: chunks were compared with each other alone"
+    if found.ledger:
+        ledger = f"{found.ledger_records:,} records, {found.ledger_chunks:,} chunks ({found.ledger})"
+    vectors = f"{found.sampled:,} read back"
+    if found.lowest_cosine is not None:
+        vectors += f", {found.expected}: lowest cosine {found.lowest_cosine:.5f}, {found.least_cosine:.6g} is enough"
+    rows = {
+        "index": f"{found.records:,} records, {found.chunks:,} chunks ({found.index})",
+        "ledger": ledger,
+        "vectors": vectors,
+    }
+    if found.not_checked:
+        rows["not checked"] = f"what the vectors should be: {found.not_checked}"
+    for name, value in rows.items():
+        typer.echo(f"{name:14}{value}")
+    for finding in found.findings:
+        typer.echo(f"{'wrong':14}{finding}")
+    typer.echo(f"{'verified':14}{'all holds' if found.holds else 'no'} ({found.seconds:.1f} s)")
 
 
 def print_hits(index: str, query: str, hits: Sequence[Hit], *, as_json: bool) -> None:

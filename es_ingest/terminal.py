@@ -1,6 +1,8 @@
 """What the commands have in common on a terminal: where notes go, and how a command ends."""
 
+import datetime
 import io
+import json
 import logging
 import signal
 import sys
@@ -13,10 +15,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-def notes_to_stderr(quiet: bool) -> "Console":
+def notes_to_stderr(quiet: bool, log_format: str = "text") -> "Console":
     """Send notes to stderr, where they do not mix with results, and return the console that shows progress there.
 
     :param quiet: Only warnings and errors.
+    :param log_format: ``text``, or ``json`` for one JSON object a line.
+    :raises BadParameter: If the format is none of these.
     """
     from rich.console import Console
     from rich.logging import RichHandler
@@ -27,7 +31,11 @@ def notes_to_stderr(quiet: bool) -> "Console":
     handler: logging.Handler = logging.StreamHandler()
     if console.is_terminal:  # a bar may be shown below the notes
         handler = RichHandler(console=console, show_time=False, show_level=False, show_path=False)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    if log_format not in ("text", "json"):
+        raise typer.BadParameter(f"log format {log_format!r} is unknown; there are text and json")
+    if log_format == "json":
+        handler = logging.StreamHandler()
+    handler.setFormatter(_JsonLines() if log_format == "json" else logging.Formatter("%(message)s"))
     handler.addFilter(
         lambda record: record.threadName != COUNTING_THREAD
     )  # it reads what the run reads, and would say it twice
@@ -37,6 +45,17 @@ def notes_to_stderr(quiet: bool) -> "Console":
         logger.handlers = [handler]
         logger.propagate = False
     return console
+
+
+class _JsonLines(logging.Formatter):
+    """One JSON object a line: time (UTC, ISO 8601), level, logger, message."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        when = datetime.datetime.fromtimestamp(record.created, datetime.UTC).isoformat(timespec="milliseconds")
+        line = {"time": when, "level": record.levelname, "logger": record.name, "message": record.getMessage()}
+        if record.exc_info:
+            line["error"] = str(record.exc_info[1])
+        return json.dumps(line, ensure_ascii=False)
 
 
 def run_command(app: typer.Typer) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from es_ingest.cli import Device, Es, Json, Model, Precision, Quiet
+from es_ingest.commands.options import Device, Es, Json, Model, Precision, Quiet
 from es_ingest.faults import Exit, reported
 from es_ingest.terminal import notes_to_stderr, run_command
 
@@ -52,16 +52,16 @@ def run(
     ] = None,
     top_k: Annotated[int, typer.Option(min=10, max=100, help="Documents asked for a query.")] = 100,
     index: Annotated[
-        str | None, typer.Option(help="Existing index that `es-ingest run` made [default: one for the task].")
+        str | None, typer.Option(help="Existing index that `es-ingest run` made (default: one for the task).")
     ] = None,
     quantisation: Annotated[
-        str | None, typer.Option(help="Vector index type: hnsw, int8, int4, bbq, flat [default: int8].")
+        str | None, typer.Option(help="Vector index type: hnsw, int8, int4, bbq, flat (default: int8).")
     ] = None,
     chunk_tokens: Annotated[
-        int | None, typer.Option(help="Most tokens of a chunk [default: what the model takes].")
+        int | None, typer.Option(help="Most tokens of a chunk (default: what the model takes).")
     ] = None,
     num_candidates: Annotated[
-        int | None, typer.Option(min=1, help="Candidates that a shard looks at, at least [default: 10 a document].")
+        int | None, typer.Option(min=1, help="Candidates that a shard looks at, at least (default: 10 a document).")
     ] = None,
     es: Es = "auto",
     device: Device = None,

@@ -2,32 +2,15 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
-
-COMMAND = Path(sys.executable).with_name("es-ingest")
-
-
-@pytest.fixture
-def es_ingest(connection, tmp_path):
-    def call(*arguments, stdin=None, **env):
-        environment = {**os.environ, "ES_URL": connection.url, "NO_COLOR": "1", **env}
-        return subprocess.run(
-            [COMMAND, *arguments],
-            cwd=tmp_path,
-            env=environment,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=180,
-        )
-
-    return call
-
+from filelock import FileLock
 
 ROWS = '{"id": "a", "title": "Aspirin", "text": "It thins the blood."}\nbroken\n{"id": "b", "text": "Insulin."}\n'
 
@@ -86,7 +69,7 @@ def test_run_reads_standard_input(es_ingest, index):
     ("arguments", "status", "said"),
     [
         (["run", "missing.jsonl", "--model", "minilm"], 7, "missing.jsonl"),
-        (["run", "notes.jsonl", "--format", "odd", "--model", "minilm"], 2, "medquad, beir"),
+        (["run", "notes.jsonl", "--format", "odd", "--model", "minilm"], 2, "clinicaltrials"),
         (["run", "notes.jsonl", "--model", "gte-base"], 4, "use the model 'minilm'"),
         (["run", "notes.jsonl", "--model", "no such"], 4, "medte, gte-base"),
         (["run", "notes.jsonl", "--model", "minilm", "--precision", "int3"], 2, "auto, fp32, bf16"),
@@ -123,3 +106,48 @@ def test_an_unwritable_folder_for_the_server_is_named(es_ingest, tmp_path):
     assert done.returncode == 5, done.stderr
     assert home in done.stderr
     assert "ES_INGEST_HOME" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_run_that_waits_for_its_pipe(index, connection, number):
+    environment = {**os.environ, "ES_URL": connection.url}
+    program = Path(sys.executable).with_name("es-ingest")
+    command = [program, "run", "-", "--format", "jsonl", "--model", "minilm", "--index", index, "--json"]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen(command, env=environment, **pipes) as process:
+        process.stdin.write(b'{"id": "a", "text": "Aspirin thins the blood."}\n')
+        process.stdin.flush()
+        with connection.client() as client:
+            for _ in range(300):
+                if client.indices.exists(index=index):
+                    break
+                time.sleep(0.1)
+        time.sleep(2)
+        process.send_signal(number)
+        begun = time.monotonic()
+        process.wait(60)
+        assert time.monotonic() - begun < 15
+        out, err = process.stdout.read(), process.stderr.read()
+    assert process.returncode == 128 + number, err
+    assert b"Fatal" not in err
+    summary = json.loads(out)
+    assert summary["interrupted"]
+    assert summary["records"] + summary["read"] > 0
+
+
+def test_fresh_starts_over_but_not_under_a_running_run(es_ingest, index, connection, tmp_path):
+    (tmp_path / "notes.jsonl").write_text('{"id": "a", "text": "Aspirin."}\n{"id": "b", "text": "Insulin."}\n')
+    arguments = ["run", "notes.jsonl", "--index", index, "--model", "minilm", "--json", "--quiet"]
+    state = tmp_path / "own"
+    assert es_ingest(*arguments, ES_INGEST_STATE=str(state)).returncode == 0
+    (ledger,) = state.glob("*.sqlite")
+    with FileLock(f"{ledger}.lock"):
+        refused = es_ingest(*arguments, "--fresh", ES_INGEST_STATE=str(state))
+    assert refused.returncode == 8
+    assert "is in use by another es-ingest" in refused.stderr
+    again = es_ingest(*arguments, ES_INGEST_STATE=str(state))
+    assert json.loads(again.stdout)["unchanged"] == 2
+    (tmp_path / "notes.jsonl").write_text('{"id": "b", "text": "Insulin."}\n')
+    fresh = es_ingest(*arguments, "--fresh", ES_INGEST_STATE=str(state))
+    assert json.loads(fresh.stdout)["created"] == 1
+    assert len(list(state.glob("*.sqlite"))) == 1

@@ -94,7 +94,7 @@ def test_malformed_and_refused_are_named_and_the_rest_goes_on(client, index, enc
     assert (summary.read, summary.malformed, summary.refused, summary.failed, summary.written) == (4, 1, 1, 2, 2)
     assert stored(client, index).keys() == {"n#0", "a#0"}
     assert "notes.jsonl:7: not a record: empty text" in caplog.text
-    assert "test:r: chunk r#0 refused" in caplog.text
+    assert "test:r: record r refused" in caplog.text
     assert "Some text" not in caplog.text
 
 

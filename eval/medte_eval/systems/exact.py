@@ -1,8 +1,6 @@
 """Brute force over the very vectors of an index: what a search of it is compared with."""
 
-import base64
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,17 +8,15 @@ import numpy as np
 from elasticsearch import Elasticsearch
 from numpy.typing import NDArray
 
+from es_ingest.indices.vectors import stored_vectors
 from medte_eval.systems.corpus import Corpus, CorpusIndex
 from medte_eval.systems.system import Measured, model_meta
 from medte_haystack.errors import IndexContractError
-from medte_haystack.index import Server, detect_server, run
-from medte_haystack.index.contract import EMBEDDING, PARENT_ID
+from medte_haystack.index.contract import PARENT_ID
 
 if TYPE_CHECKING:
     from mteb.types import RetrievalOutputType
 
-_PAGE = 500  # documents a request: 8 MB of JSON with 768 dimensions
-_KEEP_ALIVE = "5m"
 _QUERIES_AT_ONCE = 128
 
 
@@ -60,8 +56,9 @@ class ExactSystem:
         started = time.perf_counter()
         client: Elasticsearch = searcher.client
         parents, vectors = [], np.empty((measured.chunks, self.encoder.dim), dtype=np.float32)
-        for row, (parent, vector) in enumerate(_stored_vectors(client, searcher.index, run(client, detect_server()))):
-            parents.append(parent)
+        stored = stored_vectors(client, searcher.index, fields=[PARENT_ID])
+        for row, (hit, vector) in enumerate(stored):
+            parents.append(hit["fields"][PARENT_ID][0])
             vectors[row] = vector
         if len(parents) != measured.chunks:
             raise IndexContractError(
@@ -98,40 +95,3 @@ class ExactSystem:
                 found[query] = dict(zip(names.tolist(), scores[row, best[row]].tolist(), strict=True))
         self.measured = replace(self.measured, search_seconds=time.perf_counter() - started)
         return found
-
-
-def _stored_vectors(client: Elasticsearch, index: str, server: Server) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    """Read parent id and vector of every chunk, page by page, from one state of the index."""
-    source: dict[str, Any] = {"includes": [PARENT_ID, EMBEDDING]}
-    if server.gives_vectors_on_request:
-        source["exclude_vectors"] = False
-    pit = client.open_point_in_time(index=index, keep_alive=_KEEP_ALIVE)["id"]
-    after: list[Any] | None = None
-    try:
-        while True:
-            body: dict[str, Any] = {
-                "pit": {"id": pit, "keep_alive": _KEEP_ALIVE},
-                "size": _PAGE,
-                "sort": [{"_shard_doc": "asc"}],
-                "track_total_hits": False,
-                "_source": source,
-            }
-            if after is not None:
-                body["search_after"] = after
-            answer = client.search(body=body)
-            pit = answer["pit_id"]
-            hits = answer["hits"]["hits"]
-            for hit in hits:
-                yield hit["_source"][PARENT_ID], _vector(hit["_source"][EMBEDDING])
-            if len(hits) < _PAGE:
-                return
-            after = hits[-1]["sort"]
-    finally:
-        client.options(ignore_status=404).close_point_in_time(id=pit)
-
-
-def _vector(stored: Any) -> NDArray[np.float32]:
-    """Read a vector as it stands in `_source`: numbers, or base64 of big-endian float32 where that was sent."""
-    if isinstance(stored, str):
-        return np.frombuffer(base64.b64decode(stored), dtype=">f4").astype(np.float32)
-    return np.asarray(stored, dtype=np.float32)

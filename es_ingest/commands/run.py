@@ -1,0 +1,172 @@
+"""``es-ingest run``."""
+
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from es_ingest.commands import options as given
+from es_ingest.faults import Exit, reported
+from es_ingest.terminal import notes_to_stderr
+
+if TYPE_CHECKING:
+    from es_ingest.indices.expected import Expected
+    from es_ingest.stream.summary import Summary
+
+
+def run(
+    sources: given.Sources,
+    index: Annotated[str | None, typer.Option(help="Index to write to; it is made when it is missing.")] = None,
+    alias: Annotated[
+        str | None,
+        typer.Option(
+            help="Instead of --index: build a new index beside the one that is searched by this name, verify it, and"
+            " let it take over the name in one step."
+        ),
+    ] = None,
+    keep: Annotated[
+        int | None, typer.Option(min=0, help="With --alias: how many older indices stay for `rollback` (default: 1).")
+    ] = None,
+    format: given.Format = None,  # noqa: A002
+    model: given.Model = None,
+    es: given.Es = "auto",
+    quantisation: Annotated[
+        str | None, typer.Option(help="Vector index type: hnsw, int8, int4, bbq, flat (default: int8 for a new index).")
+    ] = None,
+    id_field: given.IdField = None,
+    title_field: given.TitleField = None,
+    text_field: given.TextField = None,
+    meta_field: given.MetaField = None,
+    vector_field: given.VectorField = None,
+    vectors: given.Vectors = None,
+    normalise: given.Normalise = False,
+    max_tokens: given.MaxTokens = None,
+    chunk_tokens: given.ChunkTokens = None,
+    chunk_overlap: given.ChunkOverlap = 0,
+    analyzer: Annotated[str, typer.Option(help="Of a new index's text; auto: english where there is one.")] = "auto",
+    shards: Annotated[int, typer.Option(min=1, help="Primary shards of a new index.")] = 1,
+    replicas: Annotated[
+        int | None, typer.Option(min=0, help="Replicas of a new index (default: the server's).")
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Delete the index and its ledger first; with --alias the unfinished one.")
+    ] = False,
+    delete_missing: Annotated[
+        bool, typer.Option("--delete-missing", help="Remove what these sources had before and have no more.")
+    ] = False,
+    ledger: Annotated[
+        Path | None, typer.Option(help="File of the ledger (default: one for the index in ES_INGEST_STATE).")
+    ] = None,
+    dead: Annotated[
+        Path | None, typer.Option(help="File for dead letters, made when there are some (default: beside the ledger).")
+    ] = None,
+    max_dead: Annotated[int | None, typer.Option(min=0, help="End the run at more dead letters than this.")] = None,
+    metrics_file: Annotated[
+        Path | None, typer.Option(help="Keep figures of the run in this file for Prometheus' textfile collector.")
+    ] = None,
+    device: given.Device = None,
+    precision: given.Precision = "auto",
+    as_json: given.Json = False,
+    quiet: given.Quiet = False,
+    log_format: given.LogFormat = "text",
+    config: given.Config = None,  # noqa: ARG001  its callback has read it
+) -> None:
+    """Read, split, encode and write a corpus. The same again goes on where it stopped, and writes what changed."""
+    console = notes_to_stderr(quiet, log_format)
+    given.check_format(format)
+    given.check_quantisation(quantisation)
+    chunking = (max_tokens, chunk_tokens, chunk_overlap) != (None, None, 0)
+    given.check_vectors(vectors, vector_field, normalise=normalise, model=model, chunking=chunking)
+    fields = given.mapping_of(id_field, title_field, text_field, meta_field, vector_field)
+    _check_target(index, alias, keep, ledger)
+    with reported():
+        from es_ingest.cluster import open_cluster
+        from es_ingest.corpus import Corpus
+        from es_ingest.indices.builds import building, origin_of
+        from es_ingest.indices.expected import encoded_again
+        from es_ingest.indices.switch import KEEP, take_over
+        from es_ingest.indices.verify import verify
+        from es_ingest.ingest import Ingester, RunOptions, start_over
+        from es_ingest.metrics import metrics
+        from es_ingest.progress import shown
+        from es_ingest.report import print_summary
+        from es_ingest.stream.dead_letters import dead_letter_path
+        from es_ingest.stream.stopping import Stop
+        from medte_haystack.encoder import DEFAULT_MODEL, Encoder
+        from medte_haystack.model_identity import fingerprint_of_vectors
+
+        corpus = Corpus.of(sources, format, fields, vectors=vectors, normalise=normalise)
+        dim, records = corpus.begin()
+        with ExitStack() as stack:
+            client = stack.enter_context(stack.enter_context(open_cluster(es)).client())
+            encoder = vectors_by = None
+            if dim is None:
+                encoder = Encoder.load(
+                    model or DEFAULT_MODEL, device=device, precision=precision, max_tokens=max_tokens
+                )
+            else:
+                assert model is not None  # noqa: S101  check_vectors saw to it
+                vectors_by = fingerprint_of_vectors(model, dim)
+            build = None
+            if alias is not None:
+                origin = origin_of("run", corpus.job)
+                build = stack.enter_context(building(client, alias, alias=alias, origin=origin, fresh=fresh))
+            elif fresh:
+                start_over(client, str(index))
+            name = build.index if build else str(index)
+            ingester = Ingester(
+                client,
+                name,
+                encoder,
+                vectors_by=vectors_by,
+                chunk_tokens=chunk_tokens,
+                chunk_overlap=chunk_overlap,
+                quantisation=quantisation,
+                analyzer=analyzer,
+                shards=shards,
+                replicas=replicas,
+                meta=build.to_meta() if build else None,
+            )
+            keeping = RunOptions(
+                ledger=ledger or True,
+                job=corpus.job,
+                mapping=corpus.mapping,
+                dead=dead or dead_letter_path(name),
+                max_dead=max_dead,
+                delete_missing=delete_missing,
+            )
+            count = corpus.rows if corpus.can_be_counted else None
+            watched = metrics(metrics_file, alias or name)
+            with Stop() as stop, shown(console, count, quiet=quiet) as progress, watched as watch:
+                summary = ingester.run(records, progress, replace(keeping, watch=watch), stop)
+            switch = None
+            try:
+                if build and not summary.interrupted:
+                    again: Expected | str = "they were ready-made"
+                    if encoder is not None:
+                        again = encoded_again(encoder, ingester.fingerprint, name)
+                    found = verify(client, name, expected=again)
+                    switch = take_over(client, build, found, keep=KEEP if keep is None else keep)
+            finally:
+                print_summary(summary, switch, as_json=as_json)
+    raise typer.Exit(status_of(summary, stop.signal))
+
+
+def _check_target(index: str | None, alias: str | None, keep: int | None, ledger: Path | None) -> None:
+    if (index is None) == (alias is None):
+        raise typer.BadParameter("give one of --index, to write into an index, and --alias, to build a new one")
+    if alias is None and keep is not None:
+        raise typer.BadParameter("--keep goes with --alias; with --index there are no older indices")
+    if alias is not None and ledger is not None:
+        raise typer.BadParameter(
+            "--ledger goes with --index; with --alias every index has a ledger of its own, in ES_INGEST_STATE"
+        )
+
+
+def status_of(summary: "Summary", signal: int | None) -> int:
+    """Return the exit status of a run."""
+    if summary.interrupted:
+        return 128 + (signal or 0)
+    return Exit.SOME_DEAD if summary.failed else Exit.OK

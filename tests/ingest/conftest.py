@@ -1,0 +1,27 @@
+"""The command `es-ingest`, in a process of its own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COMMAND = Path(sys.executable).with_name("es-ingest")
+
+
+@pytest.fixture
+def es_ingest(connection, tmp_path):
+    def call(*arguments, stdin=None, **env):
+        environment = {**os.environ, "ES_URL": connection.url, "NO_COLOR": "1", **env}
+        return subprocess.run(
+            [COMMAND, *arguments],
+            cwd=tmp_path,
+            env=environment,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=180,
+        )
+
+    return call

@@ -1,0 +1,84 @@
+"""Dead letters written once more, by the command and on the real server."""
+
+import json
+
+import pytest
+
+pytestmark = pytest.mark.usefixtures("connection")
+
+ROWS = [
+    {"id": "a", "body": "Aspirin thins the blood.", "kind": "drug"},
+    {"id": "b", "body": "Insulin lowers the sugar in the blood.", "kind": {"not": "a word"}},
+    {"id": "c", "body": ""},
+    {"id": "d", "body": "Warfarin thins the blood as well.", "kind": "drug"},
+]
+
+
+@pytest.fixture
+def letters(es_ingest, index, tmp_path):
+    """Dead letters of a run of which one record was refused and one row was no record."""
+    (tmp_path / "notes.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    dead = tmp_path / "dead.jsonl"
+    arguments = ["run", "notes.jsonl", "--text-field", "body", "--model", "minilm", "--dead", str(dead), "--json"]
+    done = es_ingest(*arguments, "--index", index)
+    summary = json.loads(done.stdout)
+    assert (done.returncode, summary["malformed"], summary["refused"]) == (3, 1, 1), done.stderr
+    return dead
+
+
+def found(connection, index):
+    with connection.client() as client:
+        hits = client.search(index=index, body={"size": 10})["hits"]["hits"]
+    return {hit["_source"]["parent_id"]: hit["_source"]["content"] for hit in hits}
+
+
+def test_mended_letters_are_written(es_ingest, index, connection, letters, tmp_path):
+    kept = [json.loads(line) for line in letters.read_text().splitlines()]
+    for letter in kept:
+        if "record" in letter:
+            letter["record"]["meta"]["kind"] = "drug"
+        else:
+            letter["raw"] = letter["raw"].replace('"body": ""', '"body": "Heparin thins it at once."')
+    mended = tmp_path / "mended.jsonl"
+    mended.write_text("".join(json.dumps(letter) + "\n" for letter in kept))
+    done = es_ingest("replay", str(mended), "--index", index, "--json")
+    summary = json.loads(done.stdout)
+    assert (done.returncode, summary["records"], summary["failed"]) == (0, 2, 0), done.stderr
+    assert found(connection, index) == {
+        "a": "Aspirin thins the blood.",
+        "b": "Insulin lowers the sugar in the blood.",
+        "c": "Heparin thins it at once.",
+        "d": "Warfarin thins the blood as well.",
+    }
+    (tmp_path / "notes.jsonl").write_text(json.dumps(ROWS[0]) + "\n")
+    again = es_ingest(
+        *["run", "notes.jsonl", "--text-field", "body", "--model", "minilm", "--delete-missing", "--json"],
+        "--index",
+        index,
+    )
+    assert json.loads(again.stdout)["missing"] == 3  # what was replayed is the job's own
+    assert found(connection, index).keys() == {"a"}
+
+
+def test_letters_that_are_not_mended_stay_dead(es_ingest, index, letters, tmp_path):
+    done = es_ingest("replay", str(letters), "--index", index, "--dead", str(tmp_path / "still.jsonl"), "--json")
+    summary = json.loads(done.stdout)
+    assert (done.returncode, summary["malformed"], summary["refused"]) == (3, 1, 1), done.stderr
+    before, after = (
+        [json.loads(line) for line in file.read_text().splitlines()] for file in (letters, tmp_path / "still.jsonl")
+    )
+    assert sorted(map(str, before)) == sorted(map(str, after))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["no.jsonl"], 7, "no.jsonl"),
+        (["notes.jsonl"], 7, "is no dead letter"),
+        (["dead.jsonl", "--dead", "dead.jsonl"], 7, "name another file with --dead"),
+        (["dead.jsonl", "--index", "not-there"], 6, "not-there"),
+    ],
+)
+def test_bad_input(es_ingest, index, letters, arguments, status, said):
+    done = es_ingest("replay", "--index", index, *arguments)
+    assert (done.returncode, said in done.stderr) == (status, True), done.stderr
