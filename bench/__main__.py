@@ -1,9 +1,10 @@
 """Runs every measurement with its default settings."""
 
-from bench import quality, write
+from bench import ingest, quality, write
 from bench.encode.__main__ import main as measure_encoding
 
 if __name__ == "__main__":
     measure_encoding([])
     quality.main([])
     write.main([])
+    ingest.main([])
