@@ -46,7 +46,7 @@ class RunOptions:
 
     :param ledger: File of the ledger; None keeps it for this run alone, True where ledgers are kept.
     :param job: What is read, e.g. the sources and their format: records missing from one job are not another's.
-    :param mapping: How records are made of it; a job whose mapping has changed is refused. None takes the job's own.
+    :param mapping: How records are made of it; a job whose mapping has changed is refused.
     :param dead: File for dead letters; None keeps none.
     :param max_dead: How many dead letters end the run.
     :param delete_missing: Remove what this job brought before and no longer has.
@@ -56,7 +56,7 @@ class RunOptions:
 
     ledger: Path | bool | None = None
     job: str = ""
-    mapping: Mapping[str, Any] | None = field(default_factory=dict)
+    mapping: Mapping[str, Any] = field(default_factory=dict)
     dead: Path | None = None
     max_dead: int | None = None
     delete_missing: bool = False
@@ -167,7 +167,7 @@ class Ingester:
             if ledger.new:  # what a killed load wrote may not be counted yet
                 self.client.indices.refresh(index=self.info.name)
             empty = self.client.count(index=self.info.name)["count"] == 0
-            if ledger.new and not empty:
+            if ledger.new:
                 self._adopt(ledger)
             stream = Stream(self.making, ledger, dead, summary, progress, stop, options.watch)
             try:
@@ -199,6 +199,7 @@ class Ingester:
                 records,
                 chunks,
             )
+        ledger.adopted()
 
     @contextmanager
     def _loading(self, *, new: bool) -> Iterator[None]:
@@ -280,7 +281,7 @@ def start_over(client: Elasticsearch, index: str) -> None:
 
 @contextmanager
 def _letters(options: RunOptions) -> Iterator[DeadLetters]:
-    letters = DeadLetters(options.dead, options.max_dead, options.job)
+    letters = DeadLetters(options.dead, options.max_dead, options.job, options.mapping)
     try:
         yield letters
     finally:

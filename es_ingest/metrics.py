@@ -1,5 +1,6 @@
 """Figures of a run for Prometheus' textfile collector: a file that is replaced as a whole, now and then."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,6 +9,8 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
 
 from es_ingest.stream.summary import Summary
+
+logger = logging.getLogger(__name__)
 
 _EVERY = 15.0  # seconds
 _FIGURES = {
@@ -65,18 +68,19 @@ class _MetricsFile:
         for name, figure in self._figures.items():
             figure.set(getattr(summary, name))
         if time.monotonic() >= self._next:
-            self._next = time.monotonic() + _EVERY
-            self._write(1)
+            first, self._next = not self._next, time.monotonic() + _EVERY
+            self._write(1, first=first)
 
     def end(self) -> None:
         self._write(0)
 
-    def _write(self, running: int) -> None:
+    def _write(self, running: int, *, first: bool = False) -> None:
         self._running.set(running)
         self._time.set_to_current_time()
         try:
             write_to_textfile(str(self._path), self._registry)
         except OSError as error:
-            raise MetricsError(
-                f"metrics cannot be written to {self._path} ({error}); name another --metrics-file"
-            ) from error
+            what = f"metrics cannot be written to {self._path} ({error}); name another --metrics-file"
+            if first:
+                raise MetricsError(what) from error
+            logger.warning("%s", what)  # no reason to end a run that has begun

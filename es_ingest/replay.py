@@ -13,7 +13,6 @@ from es_ingest.readers.fields import FieldMapping, RowMapper
 from es_ingest.records import Malformed, Record
 from es_ingest.search import model_for, readable_index
 from es_ingest.stream.dead_letters import jobs_of, read_letters
-from es_ingest.stream.ledger import Ledger, ledger_path
 from es_ingest.stream.stopping import Stop
 from es_ingest.stream.summary import Summary
 from medte_haystack.encoder import Encoder
@@ -32,13 +31,10 @@ def replay(
     :raises LedgerError: If the ledger cannot be used.
     """
     total: Summary | None = None
-    target = ingester.target()
-    path = ledger_path(target) if options.ledger is True else options.ledger or None
-    for job in jobs_of(letters) or [""]:
-        with Ledger(path, target, job, None) as ledger:
-            mapper = RowMapper(FieldMapping.from_dict(ledger.mapping))
+    for job, mapping in (jobs_of(letters) or {"": {}}).items():
+        mapper = RowMapper(FieldMapping.from_dict(mapping))
         mended = (_mended(item, mapper) for item in read_letters(letters, job))
-        done = ingester.run(mended, progress, replace(options, job=job, mapping=None), stop)
+        done = ingester.run(mended, progress, replace(options, job=job, mapping=mapping), stop)
         total = done if total is None else total + done
         if done.interrupted:
             break

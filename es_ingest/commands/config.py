@@ -16,12 +16,13 @@ def load_config(context: typer.Context, path: Path | None) -> Path | None:
     :raises BadParameter: If the file cannot be read, is not TOML, or names what is no option.
     """
     if path is not None:
-        context.default_map = {**(context.default_map or {}), **_defaults(cast(TyperCommand, context.command), path)}
+        context.default_map = {**(context.default_map or {}), **_defaults(context, path)}
     return path
 
 
-def _defaults(command: TyperCommand, path: Path) -> dict[str, Any]:
-    table = _table(path, command.name or "")
+def _defaults(context: typer.Context, path: Path) -> dict[str, Any]:
+    command = cast(TyperCommand, context.command)
+    table = _table(path, context)
     options = {parameter.name: parameter for parameter in command.params if parameter.name != "config"}
     names = {flag.lstrip("-").replace("-", "_"): name for name, one in options.items() for flag in one.opts}
     found: dict[str, Any] = {}
@@ -37,18 +38,27 @@ def _defaults(command: TyperCommand, path: Path) -> dict[str, Any]:
         if isinstance(value, dict):
             raise typer.BadParameter(f"{path} has a table for {key!r} in [{command.name}]; give a value")
         several = options[name].multiple or options[name].nargs == -1
+        if isinstance(value, list) and not several:
+            raise typer.BadParameter(f"{path} has a list for {key!r} in [{command.name}]; give a single value")
+        if name == "es" and "@" in str(value):
+            raise typer.BadParameter(f"{path} holds credentials in {key}; give them by ES_USERNAME and ES_PASSWORD")
         found[name] = [value] if several and not isinstance(value, list) else value
     return found
 
 
-def _table(path: Path, command: str) -> dict[str, Any]:
+def _table(path: Path, context: typer.Context) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             content = tomllib.load(file)
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise typer.BadParameter(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    commands = getattr(context.find_root().command, "commands", {})
+    for name in content.keys() - commands.keys():
+        if isinstance(content[name], dict):
+            known = ", ".join(commands)
+            raise typer.BadParameter(f"{path} has a table [{name}], which is no command; there are {known}")
     loose = [key for key, value in content.items() if not isinstance(value, dict)]
     if loose:
-        raise typer.BadParameter(f"{path} has {loose[0]!r} outside of a table; put it under [{command}]")
-    table: dict[str, Any] = content.get(command, {})
+        raise typer.BadParameter(f"{path} has {loose[0]!r} outside of a table; put it under [{context.command.name}]")
+    table: dict[str, Any] = content.get(str(context.command.name), {})
     return table

@@ -1,5 +1,6 @@
 """Options that several subcommands have."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -146,3 +147,20 @@ def check_quantisation(name: str | None) -> None:
 
     if name is not None and name not in QUANTISATIONS:
         raise typer.BadParameter(f"quantisation {name!r} is unknown; there are {', '.join(QUANTISATIONS)}")
+
+
+def check_apart(sources: list[str], files: Mapping[str, Path | None]) -> None:
+    """Check that files of their own are neither folders nor one another, nor what is read.
+
+    :param files: By the names of their options.
+    :raises BadParameter: If one is.
+    """
+    seen = {Path(source).resolve(): "a source" for source in sources if source != "-"}
+    for name, path in files.items():
+        if path is None:
+            continue
+        if path.is_dir():
+            raise typer.BadParameter(f"--{name} {path} is a folder; name a file")
+        other = seen.setdefault(path.resolve(), f"--{name}")
+        if other != f"--{name}":
+            raise typer.BadParameter(f"--{name} {path} is {other} as well; name another file")

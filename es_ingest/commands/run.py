@@ -81,6 +81,7 @@ def run(
     given.check_vectors(vectors, vector_field, normalise=normalise, model=model, chunking=chunking)
     fields = given.mapping_of(id_field, title_field, text_field, meta_field, vector_field)
     _check_target(index, alias, keep, ledger)
+    given.check_apart(sources, {"dead": dead, "ledger": ledger, "metrics-file": metrics_file, "vectors": vectors})
     with reported():
         from es_ingest.cluster import open_cluster
         from es_ingest.corpus import Corpus
@@ -94,7 +95,8 @@ def run(
         from es_ingest.report import print_summary
         from es_ingest.stream.dead_letters import dead_letter_path
         from es_ingest.stream.stopping import Stop
-        from medte_haystack.encoder import DEFAULT_MODEL, Encoder
+        from medte_haystack.encoder import DEFAULT_MODEL, Encoder, TokenSplitter
+        from medte_haystack.errors import IndexContractError
         from medte_haystack.model_identity import fingerprint_of_vectors
 
         corpus = Corpus.of(sources, format, fields, vectors=vectors, normalise=normalise)
@@ -109,6 +111,8 @@ def run(
             else:
                 assert model is not None  # noqa: S101  check_vectors saw to it
                 vectors_by = fingerprint_of_vectors(model, dim)
+            if encoder is not None:  # what is wrong with the options is told before anything is deleted
+                TokenSplitter(encoder.tokeniser, chunk_tokens=chunk_tokens, overlap=chunk_overlap)
             build = None
             if alias is not None:
                 origin = origin_of("run", corpus.job)
@@ -143,6 +147,12 @@ def run(
                 summary = ingester.run(records, progress, replace(keeping, watch=watch), stop)
             switch = None
             try:
+                if build and summary.gaps:
+                    raise IndexContractError(
+                        f"alias {alias!r} stays where it is: a source broke off, or changed while it was read; mend it"
+                        " and run the same command again",
+                        alias=alias,
+                    )
                 if build and not summary.interrupted:
                     again: Expected | str = "they were ready-made"
                     if encoder is not None:

@@ -5,7 +5,7 @@ import datetime
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -35,12 +35,16 @@ class DeadLetters:
     :param path: The file. One that exists is added to. None only counts them.
     :param most: How many there may be.
     :param job: What was read, as the ledger calls it.
+    :param mapping: How records were made of it.
     :ivar count: How many there are.
     """
 
-    def __init__(self, path: Path | None, most: int | None = None, job: str = "") -> None:
+    def __init__(
+        self, path: Path | None, most: int | None = None, job: str = "", mapping: Mapping[str, Any] | None = None
+    ) -> None:
         self.path = path
         self.job = job
+        self.mapping = dict(mapping or {})
         self.most = most
         self.count = 0
         self._file: IO[bytes] | None = None
@@ -57,6 +61,8 @@ class DeadLetters:
         :raises DeadLetterError: If the file cannot be written, or there are more than allowed.
         """
         letter: dict[str, Any] = {"job": self.job, "position": item.position, "reason": reason}
+        if self.mapping:
+            letter["mapping"] = self.mapping
         if isinstance(item, Record):
             letter["record"] = _plain(item)
         elif item.raw is not None:
@@ -79,7 +85,9 @@ class DeadLetters:
         try:
             if self._file is None:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                self._file = open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb", buffering=0)  # noqa: PTH123, SIM115
+                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+                os.fchmod(descriptor, 0o600)  # also where it was there before
+                self._file = open(descriptor, "wb", buffering=0)  # noqa: PTH123, SIM115
             _append(self._file, _json(letter) + b"\n")
         except OSError as error:
             raise DeadLetterError(
@@ -106,16 +114,20 @@ def read_letters(path: Path, job: str | None = None) -> Iterator[Record | Malfor
     :raises ReadError: If it is no such file.
     """
     for here, letter in _letters(path):
-        if job in (None, letter.get("job", "")):
+        if job in (None, _job(letter)):
             yield _item(here, letter)
 
 
-def jobs_of(path: Path) -> list[str]:
-    """Return what was read by the runs that a file of dead letters comes from.
+def jobs_of(path: Path) -> dict[str, dict[str, Any]]:
+    """Return what was read by the runs that a file of dead letters comes from, and how records were made of it.
 
     :raises ReadError: If it is no such file.
     """
-    return list(dict.fromkeys(str(letter.get("job", "")) for _, letter in _letters(path)))
+    return {_job(letter): dict(letter.get("mapping") or {}) for _, letter in _letters(path)}
+
+
+def _job(letter: Mapping[str, Any]) -> str:
+    return str(letter.get("job") or "")
 
 
 def _letters(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -123,6 +135,8 @@ def _letters(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 here = f"{path}:{number}"
+                if not line.strip():
+                    continue
                 try:
                     letter = json.loads(line)
                     letter["position"], letter["reason"]

@@ -159,6 +159,7 @@ class Stream:
 
     def _malformed(self, item: Malformed) -> None:
         self._summary.malformed += 1
+        self._summary.gaps += item.gap
         _report(self._summary.malformed, "%s: not a record: %s", item.position, item.reason)
         self._dead.put(item, item.reason)
 

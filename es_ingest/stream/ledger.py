@@ -128,22 +128,21 @@ class Ledger:
     :param path: Its file; made when it is missing, readable by this user alone. None keeps it in memory.
     :param target: The index. A ledger of an index of this name that has been deleted since starts over.
     :param job: What is read, e.g. the sources and their format.
-    :param mapping: How records are made of it; a job whose mapping has changed is refused. None takes the job's own.
-    :ivar mapping: The job's own.
+    :param mapping: How records are made of it; a job whose mapping has changed is refused.
     :raises LedgerError: If it is locked, damaged, of another index, or the job's mapping has changed.
     """
 
-    def __init__(self, path: Path | None, target: Target, job: str, mapping: Mapping[str, Any] | None) -> None:
+    def __init__(self, path: Path | None, target: Target, job: str, mapping: Mapping[str, Any]) -> None:
         self.path = path
         self.new = False
-        """Whether nothing was known of the index, or of another one of its name that has been deleted since."""
+        """Whether it has not been told yet, by :meth:`adopted`, what the index held before it."""
         self._lock = threading.RLock()
         with ExitStack() as stack:
             if path is not None:
                 stack.enter_context(self._locked(path))
             with self._told():
                 self._base = self._open(target)
-                self._job, self.mapping = self._enter(job, mapping)
+                self._job = self._enter(job, mapping)
                 self._run = self._next_run()
             self._lock_on_file = stack.pop_all()
         self._seen = bytearray()  # a bit for each record that was there before this run
@@ -189,6 +188,12 @@ class Ledger:
                 " on conflict (id) do update set chunks = max(chunks, excluded.chunks)",
                 found,
             )
+
+    def adopted(self) -> None:
+        """Note that all that the index held before has been entered."""
+        with self._told(), self._base:
+            self._base.execute("insert or replace into about values ('adopted', '1')")
+        self.new = False
 
     def landed(self, notes: Iterable[int], records: Sequence[Acknowledged]) -> None:
         """Enter acknowledged records, and drop the notes all of whose records are settled."""
@@ -260,6 +265,8 @@ class Ledger:
     @contextmanager
     def _locked(self, path: Path) -> Iterator[None]:
         try:
+            if path.is_dir():
+                raise self._error("is a folder; name a file with --ledger")
             path.parent.mkdir(parents=True, exist_ok=True)
             alone = FileLock(path.with_name(path.name + ".lock"), mode=0o600)
             alone.acquire(timeout=0)
@@ -297,9 +304,10 @@ class Ledger:
             raise self._error(f"is about index {about['index']!r}, not {target.index!r}; name another with --ledger")
         if about["uuid"] != target.uuid:
             self._begin(base, target)
+            about = {}
+        self.new = "adopted" not in about
 
     def _begin(self, base: sqlite3.Connection, target: Target) -> None:
-        self.new = True
         with base:
             base.execute("begin immediate")  # of itself it would begin with the first row, not with the tables
             for table in _NAMES:
@@ -309,16 +317,16 @@ class Ledger:
             about = {"format": _FORMAT, "index": target.index, "uuid": target.uuid, "runs": 0}
             base.executemany("insert into about values (?, ?)", [(name, str(v)) for name, v in about.items()])
 
-    def _enter(self, job: str, mapping: Mapping[str, Any] | None) -> tuple[int, dict[str, Any]]:
+    def _enter(self, job: str, mapping: Mapping[str, Any]) -> int:
         with self._base:
-            self._base.execute("insert or ignore into job (name, mapping) values (?, ?)", (job, _sorted(mapping or {})))
+            self._base.execute("insert or ignore into job (name, mapping) values (?, ?)", (job, _sorted(mapping)))
             number, stored = self._base.execute("select number, mapping from job where name = ?", (job,)).fetchone()
             before: dict[str, Any] = json.loads(stored)
-            if mapping is None or mapping == before:
-                return number, before
+            if mapping == before:
+                return int(number)
             if not self._base.execute("select 1 from record where job = ? limit 1", (number,)).fetchone():
                 self._base.execute("update job set mapping = ? where number = ?", (_sorted(mapping), number))
-                return number, dict(mapping)  # nothing came of the former
+                return int(number)  # nothing came of the former
         for name in sorted(before.keys() | mapping.keys()):
             if before.get(name) != mapping.get(name):
                 raise self._error(

@@ -21,6 +21,7 @@ class Summary:
     :param missing: Records removed because the sources no longer have them.
     :param failed: Dead letters: malformed rows and refused records.
     :param malformed: Source rows that are no records.
+    :param gaps: How many of the malformed may stand for several rows: a source that broke off, or changed meanwhile.
     :param refused: Records that the server, or the contract, refused.
     :param dead_letters: File that holds them, if there are any.
     :param retried: How many times a rejected chunk was sent again.
@@ -48,6 +49,7 @@ class Summary:
     failed: int = 0
     malformed: int = 0
     refused: int = 0
+    gaps: int = 0
     dead_letters: str | None = None
     retried: int = 0
     tokens: int = 0

@@ -151,3 +151,28 @@ def test_fresh_starts_over_but_not_under_a_running_run(es_ingest, index, connect
     fresh = es_ingest(*arguments, "--fresh", ES_INGEST_STATE=str(state))
     assert json.loads(fresh.stdout)["created"] == 1
     assert len(list(state.glob("*.sqlite"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--dead", "notes.jsonl"], "is a source as well"),
+        (["--ledger", "sub/../notes.jsonl"], "is a source as well"),
+        (["--dead", "x", "--metrics-file", "x"], "is --dead as well"),
+        (["--dead", "."], "is a folder"),
+        (["--config", "bad.toml"], "rnu"),
+        (["--config", "list.toml"], "single value"),
+        (["--config", "odd.toml"], "no option"),
+        (["--config", "user.toml"], "ES_USERNAME"),
+    ],
+)
+def test_files_and_settings_that_cannot_be_meant(es_ingest, tmp_path, arguments, said):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "notes.jsonl").write_text(ROWS)
+    (tmp_path / "bad.toml").write_text("[rnu]\nmax-dead = 3\n")
+    (tmp_path / "list.toml").write_text('[run]\nmodel = ["a", "b"]\n')
+    (tmp_path / "odd.toml").write_text('[run]\nmodle = "a"\n')
+    (tmp_path / "user.toml").write_text('[run]\nes = "https://a:b@host"\n')
+    done = es_ingest("run", "notes.jsonl", "--index", "never-made", *arguments, COLUMNS="300", TERMINAL_WIDTH="300")
+    assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+    assert (tmp_path / "notes.jsonl").read_text() == ROWS

@@ -220,7 +220,6 @@ class TestNoLetters:
             b'{"position": "x", "reason": "y", "record": "a"}',
             b'{"position": "x", "reason": "y", "record": {"id":"a","title":"","text":"","meta":{},"vector":"AAA="}}',
             b"\xff\xfe",
-            b"",
         ],
     )
     def test_are_refused_with_their_place(self, path, line):
