@@ -139,18 +139,18 @@ def rebuild(
         alias = index
     instead_of = old.name if alias == index else None
     origin = origin_of("rebuild", target_of(client, old.name).uuid, *asdict(shape).values(), to)
-    with (
-        building(client, alias or old.name, alias=alias, origin=origin, name=to, fresh=fresh) as build,
-        ledger_of(client, old.name) as ledger,
-    ):
-        if ledger is None:
-            logger.info("the ledger of %s is not here: a run into the new index will write all records again", old.name)
-        rebuilding = _Rebuilding(client, old, build, ledger)
-        done = rebuilding.done
-        rebuilding.make(shape)
-        rebuilding.copy(stop)
-        found = None if stop.asked else rebuilding.finish()
-        done.interrupted = stop.asked
+    with building(client, alias or old.name, alias=alias, origin=origin, name=to, fresh=fresh) as build:
+        with ledger_of(client, old.name) as ledger:
+            if ledger is None:
+                logger.info(
+                    "the ledger of %s is not here: a run into the new index will write all records again", old.name
+                )
+            rebuilding = _Rebuilding(client, old, build, ledger)
+            done = rebuilding.done
+            rebuilding.make(shape)
+            rebuilding.copy(stop)
+            found = None if stop.asked else rebuilding.finish()
+            done.interrupted = stop.asked
         if found and alias is not None and not stop.asked:
             done.switch = take_over(client, rebuilding.build, found, keep=keep, instead_of=instead_of)
     done.seconds = time.perf_counter() - started
