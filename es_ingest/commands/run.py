@@ -81,7 +81,7 @@ def run(
     given.check_vectors(vectors, vector_field, normalise=normalise, model=model, chunking=chunking)
     fields = given.mapping_of(id_field, title_field, text_field, meta_field, vector_field)
     _check_target(index, alias, keep, ledger)
-    given.check_apart(sources, {"dead": dead, "ledger": ledger, "metrics-file": metrics_file, "vectors": vectors})
+    given.check_apart(sources, {"dead": dead, "ledger": ledger, "metrics-file": metrics_file})
     with reported():
         from es_ingest.cluster import open_cluster
         from es_ingest.corpus import Corpus
