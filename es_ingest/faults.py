@@ -70,7 +70,7 @@ def _status(error: Exception) -> Exit | None:
     from es_ingest.metrics import MetricsError
     from es_ingest.records import ReadError
     from es_ingest.stream.dead_letters import DeadLetterError
-    from es_ingest.stream.ledger import LedgerError
+    from es_ingest.stream.locking import LedgerError
     from medte_haystack import errors
 
     match error:

@@ -17,7 +17,7 @@ from es_ingest.records import Malformed, Record
 from es_ingest.stream.dead_letters import DeadLetters
 from es_ingest.stream.flow import Making, Stream
 from es_ingest.stream.ledger import Ledger, Target, ledger_path
-from es_ingest.stream.locking import alone
+from es_ingest.stream.locking import alone, lock_of
 from es_ingest.stream.stopping import Stop
 from es_ingest.stream.summary import Summary
 from medte_haystack.encoder import Encoder, TokenSplitter
@@ -164,11 +164,9 @@ class Ingester:
         path = ledger_path(target) if options.ledger is True else options.ledger or None
         backoff = bulk.Backoff(tries=options.tries, patient=True)
         with Ledger(path, target, options.job, options.mapping) as ledger, _letters(options) as dead:
-            if ledger.new:  # what a killed load wrote may not be counted yet
-                self.client.indices.refresh(index=self.info.name)
-            empty = self.client.count(index=self.info.name)["count"] == 0
             if ledger.new:
-                self._adopt(ledger)
+                self._adopt(ledger)  # which refreshes: what a killed load wrote may not be counted yet
+            empty = self.client.count(index=self.info.name)["count"] == 0
             stream = Stream(self.making, ledger, dead, summary, progress, stop, options.watch)
             try:
                 with self._loading(new=empty):
@@ -270,12 +268,11 @@ def start_over(client: Elasticsearch, index: str) -> None:
         what = "was not made by medte" if info.fingerprint is None else f"is an alias of {info.name}"
         raise IndexContractError(f"{index!r} {what}, so --fresh does not delete it; choose another name", index=index)
     path = ledger_path(target_of(client, index))
-    lock = path.with_name(f"{path.name}.lock")
-    with alone(lock, f"the ledger {path}"):
+    with alone(path, f"the ledger {path}"):
         client.indices.delete(index=index)
         for file in (path, *path.parent.glob(f"{path.name}-*")):  # SQLite's own companions
             file.unlink(missing_ok=True)
-    lock.unlink(missing_ok=True)
+    lock_of(path).unlink(missing_ok=True)
     logger.info("deleted index %s and its ledger", index)
 
 

@@ -64,6 +64,10 @@ Vectors = Annotated[
 Normalise = Annotated[
     bool, typer.Option("--normalise", help="Scale ready-made vectors to unit length, which the index demands.")
 ]
+Ledger = Annotated[
+    Path | None, typer.Option(help="File of the ledger (default: one for the index in ES_INGEST_STATE).")
+]
+MaxDead = Annotated[int | None, typer.Option(min=0, help="End the run at more dead letters than this.")]
 Config = Annotated[
     Path | None,
     typer.Option(

@@ -18,13 +18,11 @@ def replay(
     index: Annotated[str, typer.Option(help="Index that they were meant for.")],
     model: given.Model = None,
     es: given.Es = "auto",
-    ledger: Annotated[
-        Path | None, typer.Option(help="File of the ledger (default: one for the index in ES_INGEST_STATE).")
-    ] = None,
+    ledger: given.Ledger = None,
     dead: Annotated[
         Path | None, typer.Option(help="File for what still cannot be written (default: a new one beside the ledger).")
     ] = None,
-    max_dead: Annotated[int | None, typer.Option(min=0, help="End at more dead letters than this.")] = None,
+    max_dead: given.MaxDead = None,
     device: given.Device = None,
     precision: given.Precision = "auto",
     as_json: given.Json = False,

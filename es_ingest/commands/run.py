@@ -56,13 +56,11 @@ def run(
     delete_missing: Annotated[
         bool, typer.Option("--delete-missing", help="Remove what these sources had before and have no more.")
     ] = False,
-    ledger: Annotated[
-        Path | None, typer.Option(help="File of the ledger (default: one for the index in ES_INGEST_STATE).")
-    ] = None,
+    ledger: given.Ledger = None,
     dead: Annotated[
         Path | None, typer.Option(help="File for dead letters, made when there are some (default: beside the ledger).")
     ] = None,
-    max_dead: Annotated[int | None, typer.Option(min=0, help="End the run at more dead letters than this.")] = None,
+    max_dead: given.MaxDead = None,
     metrics_file: Annotated[
         Path | None, typer.Option(help="Keep figures of the run in this file for Prometheus' textfile collector.")
     ] = None,

@@ -137,7 +137,7 @@ def building(
     """
     config = next(iter(client.transport.node_pool.all())).config
     place = hashlib.blake2b(f"{config.host}:{config.port}".encode(), digest_size=4).hexdigest()
-    with alone(ledger_folder() / f"{alias or stem}-{place}.build.lock", f"the building of {alias or stem!r}"):
+    with alone(ledger_folder() / f"{alias or stem}-{place}.build", f"the building of {alias or stem!r}"):
         yield _begun(client, alias, origin, name, fresh=fresh) or Build(
             name or _free_name(client, stem), alias, origin, now()
         )

@@ -14,6 +14,7 @@ from es_ingest.indices.expected import copied_from
 from es_ingest.indices.loading import begin_loading, being_loaded, end_loading
 from es_ingest.indices.snapshot import pages
 from es_ingest.indices.switch import KEEP, NotWholeError, Switch, take_over
+from es_ingest.indices.vectors import vector_fields
 from es_ingest.indices.verify import OF_CONTENT, PARTIAL, Finding, Verification, ledger_of, verify, verify_with
 from es_ingest.ingest import target_of
 from es_ingest.search import readable_index
@@ -219,7 +220,7 @@ class _Rebuilding:
         if since is not None:
             search["query"] = {"range": {"_seq_no": {"gte": since}}}
         if binary:
-            search["docvalue_fields"] = [{"field": EMBEDDING, "format": "binary"}]
+            search["docvalue_fields"] = vector_fields()
         wanted = source_filter(return_embedding=not binary, excludes_vectors=self.server.gives_vectors_on_request)
         for hits in pages(self.client, self.old.name, size=_PAGE, source=wanted.get("_source"), **search):
             yield [operation("index", hit["_id"], self._body(hit)) for hit in hits], hits[-1]["sort"][0]

@@ -30,6 +30,7 @@ def remove_records(
 
 def records_in(client: Elasticsearch, index: str) -> Iterator[list[tuple[str, int]]]:
     """Yield the records of an index in pages: id, and how many chunks it has at least, once for each chunk."""
-    fields = {"docvalue_fields": [PARENT_ID, CHUNK_INDEX], "source": False, "query": {"exists": {"field": PARENT_ID}}}
-    for hits in pages(client, index, size=_PAGE, **fields):
+    fields = [PARENT_ID, CHUNK_INDEX]
+    query = {"exists": {"field": PARENT_ID}}
+    for hits in pages(client, index, size=_PAGE, query=query, docvalue_fields=fields, source=False):
         yield [(hit["fields"][PARENT_ID][0], int(hit["fields"][CHUNK_INDEX][0]) + 1) for hit in hits]

@@ -8,13 +8,17 @@ from elasticsearch import Elasticsearch
 _KEEP_ALIVE = "5m"
 
 
-def pages(client: Elasticsearch, index: str, *, size: int, **search: Any) -> Iterator[list[dict[str, Any]]]:
-    """Yield the hits of a search in pages; what was written before it began is seen.
+def pages(
+    client: Elasticsearch, index: str, *, size: int, refresh: bool = True, **search: Any
+) -> Iterator[list[dict[str, Any]]]:
+    """Yield the hits of a search in pages.
 
+    :param refresh: See what was written before it began; where an index is only read, as searches see it.
     :param size: Most hits of a page, at most 10,000.
     :param search: What `Elasticsearch.search` takes beside index and paging; without `sort` the order is the server's.
     """
-    client.indices.refresh(index=index)
+    if refresh:
+        client.indices.refresh(index=index)
     pit = client.open_point_in_time(index=index, keep_alive=_KEEP_ALIVE)["id"]
     after: list[Any] | None = None
     try:
@@ -33,4 +37,4 @@ def pages(client: Elasticsearch, index: str, *, size: int, **search: Any) -> Ite
                 return
             after = hits[-1]["sort"]
     finally:
-        client.close_point_in_time(id=pit)
+        client.options(ignore_status=404).close_point_in_time(id=pit)  # it may have run out

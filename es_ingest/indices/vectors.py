@@ -8,10 +8,10 @@ import numpy as np
 from elasticsearch import Elasticsearch
 from numpy.typing import NDArray
 
+from es_ingest.indices.snapshot import pages
 from medte_haystack.index.contract import EMBEDDING
 
 _PAGE = 1000  # documents a request: 4 MB with 768 dimensions, 8 MB where the server knows no base64
-_KEEP_ALIVE = "5m"
 
 WITH_VECTOR: Mapping[str, Any] = {"exists": {"field": EMBEDDING}}
 """Query for the documents that have a vector."""
@@ -32,29 +32,10 @@ def stored_vectors(
     :param min_score: Least score by `query`.
     :returns: Hits as Elasticsearch gives them, and vectors of shape (dim,).
     """
-    pit = client.open_point_in_time(index=index, keep_alive=_KEEP_ALIVE)["id"]
-    after: list[Any] | None = None
-    try:
-        while True:
-            answer = client.search(
-                pit={"id": pit, "keep_alive": _KEEP_ALIVE},
-                size=_PAGE,
-                sort=["_shard_doc"],
-                search_after=after,
-                track_total_hits=False,
-                source=False,
-                docvalue_fields=vector_fields(fields),
-                query=query,
-                min_score=min_score,
-            )
-            pit, hits = answer["pit_id"], answer["hits"]["hits"]
-            for hit in hits:
-                yield hit, vector_of(hit)
-            if len(hits) < _PAGE:
-                return
-            after = hits[-1]["sort"]
-    finally:
-        client.options(ignore_status=404).close_point_in_time(id=pit)
+    search = {"source": False, "docvalue_fields": vector_fields(fields), "query": query, "min_score": min_score}
+    for hits in pages(client, index, size=_PAGE, refresh=False, **search):
+        for hit in hits:
+            yield hit, vector_of(hit)
 
 
 def vector_fields(fields: Sequence[str] = ()) -> list[dict[str, str]]:

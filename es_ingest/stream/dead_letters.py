@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-import orjson
 
 from es_ingest.records import Malformed, ReadError, Record
-from es_ingest.stream.ledger import ledger_folder
+from es_ingest.stream.ledger import as_json, ledger_folder
 
 
 class DeadLetterError(Exception):
@@ -88,7 +87,7 @@ class DeadLetters:
                 descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
                 os.fchmod(descriptor, 0o600)  # also where it was there before
                 self._file = open(descriptor, "wb", buffering=0)  # noqa: PTH123, SIM115
-            _append(self._file, _json(letter) + b"\n")
+            _append(self._file, as_json(letter).encode() + b"\n")
         except OSError as error:
             raise DeadLetterError(
                 f"dead letters cannot be kept in {path} ({error}); make room, or name another file with --dead,"
@@ -171,10 +170,3 @@ def _plain(record: Record) -> dict[str, Any]:
     if record.vector is not None:
         plain["vector"] = base64.b64encode(record.vector.astype("<f4").tobytes()).decode("ascii")
     return plain
-
-
-def _json(letter: dict[str, Any]) -> bytes:
-    try:
-        return orjson.dumps(letter, default=str)
-    except TypeError:  # what orjson refuses, such as a lone surrogate, is often why it is a dead letter
-        return json.dumps(letter, default=str).encode()

@@ -19,9 +19,9 @@ from types import TracebackType
 from typing import Any, Self
 
 import orjson
-from filelock import FileLock, Timeout
 
 from es_ingest.records import Record
+from es_ingest.stream.locking import LedgerError, alone
 
 _FORMAT = 1
 _HASH_BYTES = 16
@@ -43,21 +43,6 @@ create table record (
 create table flight (number integer primary key autoincrement, run integer not null, records text not null);
 """
 _NAMES = ("about", "job", "record", "flight")
-
-
-class LedgerError(Exception):
-    """A ledger that cannot be used: locked, damaged, of another job, or on a full disk.
-
-    :param message: What is wrong and how to mend it.
-    :param path: The ledger.
-    """
-
-    def __init__(self, message: str, path: str) -> None:
-        super().__init__(message, path)  # both in args, so that the error pickles
-        self.path = path
-
-    def __str__(self) -> str:
-        return str(self.args[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +85,7 @@ class Acknowledged:
 
 def content_hash(record: Record) -> bytes:
     """Return 16 bytes that change when anything of a record changes that is stored or embedded."""
-    meta = _json(record.meta, orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS).encode()
+    meta = as_json(record.meta, orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS).encode()
     hashed = hashlib.blake2b(digest_size=_HASH_BYTES)
     for part in (record.title.encode(*_ANY), record.text.encode(*_ANY), meta):
         hashed.update(len(part).to_bytes(8, "little"))
@@ -161,7 +146,7 @@ class Ledger:
         with self._told():
             rows = self._base.execute(
                 "select record.id, number, hash, chunks, run from json_each(?) join record on record.id = value",
-                (_json(ids),),
+                (as_json(ids),),
             ).fetchall()
         return {
             name: Known(number, digest, chunks, self._mark(number) or run == self._run)
@@ -174,7 +159,7 @@ class Ledger:
         :param records: Ids, and how many chunks each may have on the server if this arrives.
         """
         with self._told(), self._base:
-            noted = (self._run, _json(list(records)))
+            noted = (self._run, as_json(list(records)))
             return int(self._base.execute("insert into flight (run, records) values (?, ?)", noted).lastrowid or 0)
 
     def adopt(self, found: Iterable[tuple[str, int]]) -> None:
@@ -264,21 +249,14 @@ class Ledger:
 
     @contextmanager
     def _locked(self, path: Path) -> Iterator[None]:
-        try:
-            if path.is_dir():
-                raise self._error("is a folder; name a file with --ledger")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            alone = FileLock(path.with_name(path.name + ".lock"), mode=0o600)
-            alone.acquire(timeout=0)
-            path.touch(mode=0o600)
-        except Timeout:
-            raise self._error("is in use by another es-ingest; wait for it, or name another with --ledger") from None
-        except OSError as error:
-            raise self._error(f"cannot be opened ({error}); name another file with --ledger") from error
-        try:
+        if path.is_dir():
+            raise self._error("is a folder; name a file with --ledger")
+        with alone(path, f"the ledger {path}", "name another file with --ledger"):
+            try:
+                path.touch(mode=0o600)
+            except OSError as error:
+                raise self._error(f"cannot be opened ({error}); name another file with --ledger") from error
             yield
-        finally:
-            alone.release()
 
     def _open(self, target: Target) -> sqlite3.Connection:
         base = sqlite3.connect(self.path or ":memory:", check_same_thread=False, isolation_level="IMMEDIATE")
@@ -368,7 +346,11 @@ class Ledger:
         return LedgerError(f"the ledger {self.path or 'in memory'} {what}", str(self.path))
 
 
-def _json(value: object, option: int | None = None) -> str:
+def as_json(value: object, option: int | None = None) -> str:
+    """Return a value as JSON, also what orjson refuses.
+
+    :param option: Of orjson.
+    """
     try:
         return orjson.dumps(value, default=str, option=option).decode()
     except TypeError:  # a lone surrogate, or an integer of more than 64 bits

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from es_ingest.stream.ledger import LedgerError, Target
-from es_ingest.stream.locking import alone
+from es_ingest.stream.ledger import Target
+from es_ingest.stream.locking import LedgerError, alone
 
 _PAGE = 10_000  # rows held at a time
 
@@ -50,7 +50,7 @@ class LedgerReader:
         """
         half = path.with_name(f"{path.name}-new")
         try:
-            with alone(path.with_name(f"{path.name}.lock"), f"the ledger {path}"):
+            with alone(path, f"the ledger {path}"):
                 half.unlink(missing_ok=True)
                 half.touch(mode=0o600)
                 with closing(sqlite3.connect(half)) as base, base:
@@ -74,7 +74,7 @@ def read_ledger(path: Path, target: Target) -> Iterator[LedgerReader]:
     """
     if not path.is_file():
         raise LedgerError(f"the ledger {path} is not there; name the one that `es-ingest run` kept", str(path))
-    with alone(path.with_name(f"{path.name}.lock"), f"the ledger {path}"):
+    with alone(path, f"the ledger {path}"):
         try:
             with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True)) as base:
                 base.execute("pragma query_only = on")  # mode=ro would leave SQLite's companions behind

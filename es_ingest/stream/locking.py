@@ -6,25 +6,46 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from es_ingest.stream.ledger import LedgerError
+
+class LedgerError(Exception):
+    """A ledger that cannot be used: locked, damaged, of another job, or on a full disk.
+
+    :param message: What is wrong and how to mend it.
+    :param path: The ledger.
+    """
+
+    def __init__(self, message: str, path: str) -> None:
+        super().__init__(message, path)  # both in args, so that the error pickles
+        self.path = path
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+def lock_of(path: Path) -> Path:
+    """Return the lock's file of what is kept at a path."""
+    return path.with_name(f"{path.name}.lock")
 
 
 @contextmanager
-def alone(path: Path, what: str) -> Iterator[None]:
-    """Hold a lock for the time of a ``with`` block.
+def alone(path: Path, what: str, otherwise: str = "") -> Iterator[None]:
+    """Keep other processes off what is kept at a path for the time of a ``with`` block.
 
-    :param path: The lock's file; made when it is missing, and left there.
-    :param what: What it stands for, at the beginning of a message.
-    :raises LedgerError: If another process holds it, or the file cannot be made.
+    Its lock's file is made when it is missing, and left there.
+
+    :param what: What it is, at the beginning of a message.
+    :param otherwise: What else may be done than waiting, at the end of a message.
+    :raises LedgerError: If another process holds it, or the lock's file cannot be made.
     """
-    lock = FileLock(path, mode=0o600)
+    lock = FileLock(lock_of(path), mode=0o600)
+    hint = f"; {otherwise}" if otherwise else ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
-        raise LedgerError(f"{what} is in use by another es-ingest; wait for it to end", str(path)) from None
+        raise LedgerError(f"{what} is in use by another es-ingest; wait for it to end{hint}", str(path)) from None
     except OSError as error:
-        raise LedgerError(f"{what} cannot be locked by the file {path} ({error})", str(path)) from error
+        raise LedgerError(f"{what} cannot be opened ({error}){hint}", str(path)) from error
     try:
         yield
     finally:

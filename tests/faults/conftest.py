@@ -19,14 +19,25 @@ from medte_haystack.index.contract import CHUNK_INDEX, CONTENT, PARENT_ID
 _PROGRAM = Path(__file__).with_name("driver.py")
 
 
-@pytest.fixture(scope="session")
-def driver():
-    """The program as a module."""
-    spec = importlib.util.spec_from_file_location("faults_driver", _PROGRAM)
+def module_of(path):
+    """Load a file beside this one as a module."""
+    spec = importlib.util.spec_from_file_location(f"faults_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def driver():
+    """The program as a module."""
+    return module_of(_PROGRAM)
+
+
+@pytest.fixture(scope="session")
+def proxy_class():
+    """The proxy that misbehaves."""
+    return module_of(_PROGRAM.with_name("proxy.py")).Proxy
 
 
 @pytest.fixture

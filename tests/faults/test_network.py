@@ -1,22 +1,10 @@
 """A network that cuts, delays and truncates, and one that is gone for a while."""
 
-import importlib.util
-import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-
-
-@pytest.fixture(scope="module")
-def proxy_class():
-    spec = importlib.util.spec_from_file_location("faults_proxy", Path(__file__).with_name("proxy.py"))
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module.Proxy
 
 
 @pytest.mark.parametrize("seed", [1, 2])

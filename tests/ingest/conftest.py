@@ -13,7 +13,8 @@ COMMAND = Path(sys.executable).with_name("es-ingest")
 @pytest.fixture
 def es_ingest(connection, tmp_path):
     def call(*arguments, stdin=None, **env):
-        environment = {**os.environ, "ES_URL": connection.url, "NO_COLOR": "1", **env}
+        own = {"ES_URL": connection.url, "NO_COLOR": "1", "HF_HUB_OFFLINE": "1"}
+        environment = {**os.environ, **own, "ES_INGEST_STATE": str(tmp_path / "state"), **env}
         return subprocess.run(
             [COMMAND, *arguments],
             cwd=tmp_path,

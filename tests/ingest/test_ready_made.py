@@ -1,9 +1,6 @@
 """Records that bring their vectors, on the real server: no model is loaded."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,20 +11,6 @@ from es_ingest.ingest import Ingester
 from es_ingest.search import Searcher
 from medte_haystack.encoder import Encoder
 from medte_haystack.model_identity import fingerprint_of_vectors
-
-COMMAND = Path(sys.executable).with_name("es-ingest")
-
-
-@pytest.fixture
-def es_ingest(connection, tmp_path):
-    def call(*arguments):
-        environment = {**os.environ, "ES_URL": connection.url, "NO_COLOR": "1", "HF_HUB_OFFLINE": "1"}
-        environment["ES_INGEST_STATE"] = str(tmp_path / "state")
-        return subprocess.run(
-            [COMMAND, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=180
-        )
-
-    return call
 
 
 @pytest.fixture
