@@ -62,10 +62,10 @@ class Connection:
         """
         from elasticsearch import Elasticsearch
 
-        from es_ingest.cluster.answers import FastJson
         from es_ingest.cluster.node import InfoNode
+        from es_ingest.cluster.serialisers import serialisers
 
-        own = {"node_class": InfoNode, "serializers": {FastJson.mimetype: FastJson()}}
+        own = {"node_class": InfoNode, "serializers": serialisers()}
         return Elasticsearch(**{**self.client_options(), **own, **options})
 
     def async_client(self, **options: Any) -> "AsyncElasticsearch":
@@ -76,8 +76,10 @@ class Connection:
         from elasticsearch import AsyncElasticsearch
 
         from es_ingest.cluster.node import AsyncInfoNode
+        from es_ingest.cluster.serialisers import serialisers
 
-        return AsyncElasticsearch(**{**self.client_options(), "node_class": AsyncInfoNode, **options})
+        own = {"node_class": AsyncInfoNode, "serializers": serialisers()}
+        return AsyncElasticsearch(**{**self.client_options(), **own, **options})
 
 
 def parse_url(text: str) -> tuple[str, tuple[str, str] | None]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from es_ingest.records import Record
 from es_ingest.stream.ledger import Acknowledged
-from medte_haystack.index import Chunk
+from medte_haystack.index import Operation
 
 
 @dataclass(slots=True, eq=False)
@@ -14,25 +14,28 @@ class Entry:
     :param record: The record.
     :param hash: Hash of its content.
     :param before: How many chunks of an earlier version the index may hold.
+    :param earlier: The same record earlier in this run: this one must come after it.
     """
 
     record: Record
     hash: bytes
     before: int = 0
+    earlier: "Entry | None" = None
     chunks: int = 0  # how many it has now
     unanswered: int = 0  # operations that the server has not answered
-    reasons: list[str] = field(default_factory=list)  # why operations were refused
+    requests: "tuple[BulkRequest, ...]" = ()  # that hold them
+    reasons: tuple[str, ...] = ()  # why operations were refused
     settled: bool = False  # whether the ledger has it, or the dead letters
 
     def begin(self, chunks: int) -> None:
         """Take note of how many chunks it has."""
         self.chunks = chunks
-        self.unanswered = chunks + len(self.surplus)
+        self.unanswered = self.most
 
     @property
     def surplus(self) -> range:
         """Numbers of the chunks that an earlier version had and this one has not."""
-        return range(self.chunks, max(self.chunks, self.before))
+        return range(self.chunks, self.most)
 
     @property
     def most(self) -> int:
@@ -44,9 +47,30 @@ class Entry:
         return Acknowledged(self.record.id, self.hash, self.chunks, self.record.position)
 
 
-@dataclass(frozen=True, slots=True)
-class PlacedChunk:
-    """A chunk and the entry it belongs to."""
+@dataclass(slots=True, eq=False)
+class BulkRequest:
+    """Operations that are sent together.
 
-    entry: Entry
-    chunk: Chunk
+    :param owners: The entry of each operation.
+    :param entries: The entries, each once.
+    :param size: Bytes.
+    :param unsettled: How many of the entries are not settled.
+    :param note: What the ledger noted it under.
+    """
+
+    operations: list[Operation] = field(default_factory=list)
+    owners: list[Entry] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
+    size: int = 0
+    unsettled: int = 0
+    note: int = 0
+
+    def add(self, entry: Entry, operation: Operation) -> None:
+        """Take one more operation; those of an entry come one after another."""
+        if not self.owners or self.owners[-1] is not entry:
+            self.entries.append(entry)
+            self.unsettled += 1
+            entry.requests += (self,)
+        self.operations.append(operation)
+        self.owners.append(entry)
+        self.size += operation.size

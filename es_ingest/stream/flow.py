@@ -3,10 +3,12 @@
 The first three run in a thread ahead of the encoder, bulk requests in threads behind it: the encoder waits for neither.
 """
 
+import gc
 import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +19,7 @@ from es_ingest.progress import Shown
 from es_ingest.records import Malformed, ReadError, Record
 from es_ingest.stream.ahead import ahead
 from es_ingest.stream.dead_letters import DeadLetters
-from es_ingest.stream.entries import Entry, PlacedChunk
+from es_ingest.stream.entries import Entry
 from es_ingest.stream.ledger import Known, Ledger, content_hash
 from es_ingest.stream.stopping import Stop
 from es_ingest.stream.summary import Summary
@@ -32,7 +34,11 @@ logger = logging.getLogger(__name__)
 _TOGETHER = 256  # records that are compared with the ledger, and split, in one go
 _CHARACTERS_TOGETHER = 1 << 20
 _GROUPS_AHEAD = 8
+_OBJECTS = 50_000  # a few megabytes
 _REPORTED = 20  # failures that are logged one by one; the rest is counted
+
+
+Placed = tuple[Entry, Chunk]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +111,12 @@ class Stream:
         """
         self._writer = writer = Writer(client, index, self._ledger, self._refused, backoff)
         try:
-            with writer:
+            with _seldom_collected(), writer:
                 try:
                     with ahead(self._prepare(items), _GROUPS_AHEAD, "read", self._stop) as groups:
-                        for placed, vector in self._with_vectors(groups):
-                            writer.put(placed, source(placed.chunk, vector_json(vector, base64_vectors=base64_vectors)))
+                        for (entry, chunk), vector in self._with_vectors(groups):
+                            body = source(chunk, vector_json(vector, base64_vectors=base64_vectors))
+                            writer.put(entry, chunk, body)
                     writer.finish()
                 except ReadError:
                     writer.finish()
@@ -128,12 +135,12 @@ class Stream:
         summary.encoder_waited = self._waited + writer.waited
         summary.seconds = time.perf_counter() - self._started
 
-    def _prepare(self, items: Iterable[Record | Malformed]) -> Iterator[list[PlacedChunk]]:
+    def _prepare(self, items: Iterable[Record | Malformed]) -> Iterator[list[Placed]]:
         """Leave out what the index has, and split the rest; runs in a thread of its own."""
         for group in self._groups(items):
             known = self._ledger.known([record.id for record in group])
             entries = [entry for record in group if (entry := self._entry(record, known.get(record.id)))]
-            yield [placed for entry in self._split(entries) for placed in entry]
+            yield list(self._split(entries))
 
     def _groups(self, items: Iterable[Record | Malformed]) -> Iterator[list[Record]]:
         group: list[Record] = []
@@ -186,9 +193,9 @@ class Stream:
             self._summary.unchanged += 1
             return None
         before = max(partly, known.chunks if known else 0, earlier.most if earlier else 0)
-        return Entry(record, digest, before)
+        return Entry(record, digest, before, earlier)
 
-    def _split(self, entries: list[Entry]) -> Iterator[list[PlacedChunk]]:
+    def _split(self, entries: list[Entry]) -> Iterator[Placed]:
         if self._making.splitter is None:
             pieces = iter([[(entry.record.text, 0, len(entry.record.text))] for entry in entries])
         else:
@@ -200,10 +207,8 @@ class Stream:
             entry.begin(len(parts))
             self._summary.chunks += len(parts)
             self._keep(entry)
-            yield [
-                PlacedChunk(entry, Chunk(record.id, text, number, start, end, record.title, record.meta))
-                for number, (text, start, end) in enumerate(parts)
-            ]
+            for number, (text, start, end) in enumerate(parts):
+                yield entry, Chunk(record.id, text, number, start, end, record.title, record.meta)
 
     def _keep(self, entry: Entry) -> None:
         self._preparing[entry.record.id] = entry
@@ -211,12 +216,12 @@ class Stream:
             self._preparing = {name: one for name, one in self._preparing.items() if not one.settled}
             self._sweep_at = 2 * len(self._preparing) + _TOGETHER
 
-    def _with_vectors(self, groups: Iterable[list[PlacedChunk]]) -> Iterator[tuple[PlacedChunk, NDArray[np.float32]]]:
+    def _with_vectors(self, groups: Iterable[list[Placed]]) -> Iterator[tuple[Placed, NDArray[np.float32]]]:
         encoder = self._making.encoder
         if encoder is None:
             yield from self._brought(groups)
             return
-        waiting: deque[PlacedChunk] = deque()  # read ahead by the encoder: a few of its windows
+        waiting: deque[Placed] = deque()  # read ahead by the encoder: a few of its windows
 
         def texts() -> Iterator[str]:
             started = time.perf_counter()
@@ -225,20 +230,21 @@ class Stream:
                 self._tell()
                 for placed in group:
                     waiting.append(placed)
-                    yield placed.chunk.embedded_text
+                    yield placed[1].embedded_text
                 started = time.perf_counter()
 
         for vector in encoder.encode_stream(texts()):
             placed = waiting.popleft()
-            self._encoded += placed.chunk.index == 0
+            self._encoded += placed[1].index == 0
             yield placed, vector
             self._tell()
 
-    def _brought(self, groups: Iterable[list[PlacedChunk]]) -> Iterator[tuple[PlacedChunk, NDArray[np.float32]]]:
+    def _brought(self, groups: Iterable[list[Placed]]) -> Iterator[tuple[Placed, NDArray[np.float32]]]:
         for group in groups:
             for placed in group:
-                assert placed.entry.record.vector is not None  # noqa: S101  see _entry
-                yield placed, placed.entry.record.vector
+                vector = placed[0].record.vector
+                assert vector is not None  # noqa: S101  see _entry
+                yield placed, vector
             self._encoded += len(group)
             self._tell()
 
@@ -268,6 +274,17 @@ def _unfit(record: Record, making: Making) -> str | None:
     except IndexContractError as error:
         return str(error)
     return None
+
+
+@contextmanager
+def _seldom_collected() -> Iterator[None]:
+    """Have Python look for cycles less often: the stream makes no cycles, but many objects that live for a while."""
+    before = gc.get_threshold()
+    gc.set_threshold(_OBJECTS, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def _report(number: int, message: str, *values: str) -> None:

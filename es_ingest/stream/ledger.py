@@ -26,6 +26,7 @@ from es_ingest.stream.locking import LedgerError, alone
 _FORMAT = 1
 _HASH_BYTES = 16
 _PAGE = 10_000  # rows held at a time
+_ROWS = 1000  # entered by one statement
 _ANY = ("utf-8", "surrogatepass")  # Elasticsearch refuses a lone surrogate; that is the record's trouble, not the run's
 
 _TABLES = """
@@ -41,6 +42,11 @@ create table record (
     position text not null
 );
 create table flight (number integer primary key autoincrement, run integer not null, records text not null);
+"""
+_LANDED = """
+insert into record (id, hash, chunks, job, run, position) values ?
+on conflict (id) do update set hash = excluded.hash, chunks = excluded.chunks, job = excluded.job, run = excluded.run,
+    position = excluded.position
 """
 _NAMES = ("about", "job", "record", "flight")
 
@@ -86,13 +92,11 @@ class Acknowledged:
 def content_hash(record: Record) -> bytes:
     """Return 16 bytes that change when anything of a record changes that is stored or embedded."""
     meta = as_json(record.meta, orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS).encode()
-    hashed = hashlib.blake2b(digest_size=_HASH_BYTES)
-    for part in (record.title.encode(*_ANY), record.text.encode(*_ANY), meta):
-        hashed.update(len(part).to_bytes(8, "little"))
-        hashed.update(part)
-    if record.vector is not None:
-        hashed.update(record.vector.tobytes())
-    return hashed.digest()
+    title, text = record.title.encode(*_ANY), record.text.encode(*_ANY)
+    vector = b"" if record.vector is None else record.vector.tobytes()
+    hashed = hashlib.sha256(b"%d %d %d " % (len(title), len(text), len(meta)))  # where one ends and the next begins
+    hashed.update(b"".join((title, text, meta, vector)))
+    return hashed.digest()[:_HASH_BYTES]
 
 
 def ledger_folder() -> Path:
@@ -182,14 +186,12 @@ class Ledger:
 
     def landed(self, notes: Iterable[int], records: Sequence[Acknowledged]) -> None:
         """Enter acknowledged records, and drop the notes all of whose records are settled."""
-        rows = [(one.id, one.hash, one.chunks, self._job, self._run, one.position) for one in records]
         with self._told(), self._base:
-            self._base.executemany(
-                "insert into record (id, hash, chunks, job, run, position) values (?, ?, ?, ?, ?, ?)"
-                " on conflict (id) do update set hash = excluded.hash, chunks = excluded.chunks,"
-                " job = excluded.job, run = excluded.run, position = excluded.position",
-                rows,
-            )
+            for first in range(0, len(records), _ROWS):
+                some = records[first : first + _ROWS]
+                rows = [(one.id, one.hash, one.chunks, self._job, self._run, one.position) for one in some]
+                places = ",".join(["(?, ?, ?, ?, ?, ?)"] * len(rows))  # one statement: each lets other threads run
+                self._base.execute(_LANDED.replace("?", places), [value for row in rows for value in row])
             self._base.executemany("delete from flight where number = ?", [(number,) for number in notes])
 
     def unsettled(self) -> dict[str, int]:

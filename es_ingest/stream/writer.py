@@ -5,39 +5,23 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
 from elasticsearch import Elasticsearch
 
 from es_ingest.stream.concurrency import Concurrency
-from es_ingest.stream.entries import Entry, PlacedChunk
+from es_ingest.stream.entries import BulkRequest, Entry
 from es_ingest.stream.ledger import Ledger
 from medte_haystack.errors import BulkWriteError, IndexContractError
-from medte_haystack.index import BulkResult, Failure, Operation, bulk, operation, run
+from medte_haystack.index import BulkResult, Chunk, Failure, Operation, bulk, operation, run
 from medte_haystack.index.contract import chunk_id
 
 logger = logging.getLogger(__name__)
 
 _MOST = 8  # requests at a time
 _WAITING = 2  # filled requests that may wait for their turn
-
-
-@dataclass(slots=True)
-class _Request:
-    """One bulk request.
-
-    :param entries: The entry of each operation, by document id.
-    :param note: What the ledger noted it under.
-    :param unsettled: Entries of it that are not settled.
-    """
-
-    operations: list[Operation] = field(default_factory=list)
-    entries: dict[str, Entry] = field(default_factory=dict)
-    size: int = 0
-    note: int = 0
-    unsettled: int = 0
 
 
 @dataclass(slots=True)
@@ -84,9 +68,7 @@ class Writer:
         self._ledger = ledger
         self._dead = dead
         self._backoff = backoff
-        self._filling = _Request()
-        self._under_way: dict[str, Entry] = {}  # by record id
-        self._requests: dict[Entry, list[_Request]] = {}
+        self._filling = BulkRequest()
         self._waiting = 0  # requests that are filled and not sent
         self._open = 0  # requests that are filled and not answered
         self._failure: Exception | None = None
@@ -103,21 +85,22 @@ class Writer:
         self._stopped.set()  # ends the pauses between tries
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def put(self, placed: PlacedChunk, body: Mapping[str, Any]) -> None:
+    def put(self, entry: Entry, chunk: Chunk, body: Mapping[str, Any]) -> None:
         """Write one chunk, sooner or later; waits while the server is behind. An entry's chunks come in order.
 
-        :param placed: The chunk.
         :param body: Its `_source`.
         :raises BulkWriteError: If the server stays unreachable, busy or blocked.
         :raises LedgerError: If the ledger cannot be written.
         """
-        entry, chunk = placed.entry, placed.chunk
-        if chunk.index == 0:
-            self._begin(entry)
+        if entry.earlier is not None:
+            if not entry.earlier.settled:
+                self.finish()
+            entry.earlier = None
         try:
             self._add(entry, operation("index", chunk.id, body))
         except IndexContractError as error:
-            self._settle({chunk.id: entry}, BulkResult(failures=(Failure(chunk.id, 400, "contract", str(error)),)))
+            failure = Failure(chunk.id, 400, "contract", str(error))
+            self._settle([Operation("index", chunk.id)], [entry], BulkResult(failures=(failure,)))
         if chunk.index == entry.chunks - 1:
             for number in entry.surplus:
                 self._add(entry, Operation("delete", chunk_id(entry.record.id, number)))
@@ -129,24 +112,15 @@ class Writer:
             self._changed.wait_for(lambda: self._failure or not self._open)
         self._check()
 
-    def _begin(self, entry: Entry) -> None:
-        name = entry.record.id
-        if name in self._under_way:  # the same record twice: the later one must win
-            self.finish()
-        self._under_way[name] = entry
-        self._requests[entry] = []
-
     def _add(self, entry: Entry, one: Operation) -> None:
         full = len(self._filling.operations) == bulk.MAX_COUNT or self._filling.size + one.size > bulk.MAX_BYTES
         if full and self._filling.operations:
             self._send()
-        self._filling.operations.append(one)
-        self._filling.entries[one.id] = entry
-        self._filling.size += one.size
+        self._filling.add(entry, one)
 
     def _send(self) -> None:
         self._check()
-        request, self._filling = self._filling, _Request()
+        request, self._filling = self._filling, BulkRequest()
         if not request.operations:
             return
         started = time.perf_counter()
@@ -155,9 +129,6 @@ class Writer:
             self.waited += time.perf_counter() - started
             self._waiting += 1
             self._open += 1
-            for entry in set(request.entries.values()):
-                self._requests[entry].append(request)
-                request.unsettled += 1
         self._check()
         self._pool.submit(self._carry_out, request)
 
@@ -165,18 +136,17 @@ class Writer:
         if self._failure is not None:
             raise self._failure
 
-    def _carry_out(self, request: _Request) -> None:
+    def _carry_out(self, request: BulkRequest) -> None:
         try:
             with self.concurrency as gate:
                 self._count(waiting=-1)
                 self._pause(0)  # nothing new after the end was called for
-                noted = {entry.record.id: entry.most for entry in request.entries.values()}
-                request.note = self._ledger.sending(noted.items())
+                request.note = self._ledger.sending((entry.record.id, entry.most) for entry in request.entries)
                 started = time.perf_counter()
                 steps = bulk.send(self._index, request.operations, backoff=self._backoff, on_rejection=gate.rejected)
                 result = run(self._client, steps, self._pause)
                 gate.done(time.perf_counter() - started, request.size)
-            self._settle(request.entries, result)
+            self._settle(request.operations, request.owners, result)
         except Exception as error:  # noqa: BLE001  raised in the thread that writes
             with self._changed:
                 self._failure = self._failure or error
@@ -189,21 +159,20 @@ class Writer:
             self._open += open
             self._changed.notify_all()
 
-    def _settle(self, entries: Mapping[str, Entry], result: BulkResult) -> None:
-        """Take note of the answers to operations.
-
-        :param entries: The operations' entries by document id.
-        """
-        refused = {failure.id: failure.reason or failure.type for failure in result.failures}
+    def _settle(self, operations: Sequence[Operation], owners: Sequence[Entry], result: BulkResult) -> None:
+        """Take note of the answers to operations."""
         with self._changed:
             self.written.created += result.created
             self.written.updated += result.updated
             self.written.removed += result.deleted
             self.written.retried += result.retried
+            if result.failures:
+                refused = {failure.id: failure.reason or failure.type for failure in result.failures}
+                for one, entry in zip(operations, owners, strict=True):
+                    if one.id in refused:
+                        entry.reasons += (refused[one.id],)
             complete = []
-            for name, entry in entries.items():
-                if name in refused:
-                    entry.reasons.append(refused[name])
+            for entry in owners:
                 entry.unanswered -= 1
                 if not entry.unanswered:
                     complete.append(entry)
@@ -215,11 +184,11 @@ class Writer:
         done = [entry for entry in entries if not entry.reasons]
         notes = []
         for entry in entries:
-            for request in self._requests.pop(entry):
+            for request in entry.requests:
                 request.unsettled -= 1
                 if not request.unsettled:
                     notes.append(request.note)
-            del self._under_way[entry.record.id]
+            entry.requests = ()
         for entry in dead:
             self._dead(entry)
         if dead:  # whatever of them is in the index must not be taken for the whole

@@ -246,7 +246,7 @@ def send(
 
 
 def _request(index: str, batch: Sequence[Operation], pipeline: str | None) -> Request:
-    body = b"\n".join(line for one in batch for line in one.lines())
+    body = b"\n".join([*(line for one in batch for line in one.lines()), b""])
     return lambda client: client.options(max_retries=0, request_timeout=120).bulk(
         index=index, operations=body, pipeline=pipeline, filter_path=_ANSWER
     )

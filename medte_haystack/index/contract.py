@@ -4,7 +4,7 @@ Whoever writes an index and whoever reads it agree through this package alone. T
 `ElasticsearchDocumentStore`, so its store and its retrievers read our indices too.
 """
 
-import base64
+import binascii
 import hashlib
 import math
 from collections.abc import Mapping
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from medte_haystack.errors import IndexContractError
@@ -78,7 +79,8 @@ def chunk_id(parent_id: str, index: int) -> str:
     if not parent_id:
         raise IndexContractError("a document without an id cannot be stored", parent_id=parent_id)
     name = f"{parent_id}#{index}"
-    if len(name.encode("utf-8", "surrogatepass")) <= _MAX_ID_BYTES:
+    size = len(name) if name.isascii() else len(name.encode("utf-8", "surrogatepass"))
+    if size <= _MAX_ID_BYTES:
         return name
     return f"sha256:{hashlib.sha256(parent_id.encode('utf-8', 'surrogatepass')).hexdigest()}#{index}"
 
@@ -89,14 +91,14 @@ def check_id(id: str) -> None:  # noqa: A002
     :raises IndexContractError: If it is empty, above 512 bytes, or not valid Unicode.
     """
     try:
-        size = len(id.encode())
+        size = len(id) if id.isascii() else len(id.encode())
     except UnicodeEncodeError:
         raise IndexContractError(f"the id {id!r} holds a lone surrogate", id=id) from None
     if not 0 < size <= _MAX_ID_BYTES:
         raise IndexContractError(f"the id {id[:40]!r}… has {size} bytes; Elasticsearch takes 1 to 512", id=id)
 
 
-def source(chunk: Chunk, vector: str | list[float] | NDArray[np.float32]) -> dict[str, Any]:
+def source(chunk: Chunk, vector: orjson.Fragment | str | list[float] | NDArray[np.float32]) -> dict[str, Any]:
     """Return the `_source` of a chunk.
 
     Metadata whose name is taken by the contract or by Haystack is stored with an underscore behind it (``score_``).
@@ -104,11 +106,12 @@ def source(chunk: Chunk, vector: str | list[float] | NDArray[np.float32]) -> dic
     :param vector: As :func:`vector_json` gives it.
     """
     body = {name: value for name, value in chunk.meta.items() if value is not None}
-    for name in sorted(RESERVED & body.keys()):
-        free = f"{name}_"
-        while free in body:
-            free += "_"
-        body[free] = body.pop(name)
+    if not RESERVED.isdisjoint(body):
+        for name in sorted(RESERVED & body.keys()):
+            free = f"{name}_"
+            while free in body:
+                free += "_"
+            body[free] = body.pop(name)
     if chunk.title:
         body[TITLE] = chunk.title
     body |= {
@@ -145,14 +148,15 @@ def check_vector(vector: NDArray[np.floating[Any]], dim: int, *, name: str) -> N
         )
 
 
-def vector_json(vector: NDArray[np.floating[Any]], *, base64_vectors: bool) -> str | NDArray[np.float32]:
+def vector_json(vector: NDArray[np.floating[Any]], *, base64_vectors: bool) -> orjson.Fragment | NDArray[np.float32]:
     """Return a vector in the form that is sent: base64 of big-endian float32 where the server takes it (9.3+).
 
     :param vector: Shape (dim,).
     :param base64_vectors: Whether the server takes base64; otherwise the array, which orjson writes as a list.
+    :returns: What :func:`~medte_haystack.index.bulk.operation` writes; base64 holds nothing that JSON escapes.
     """
     if base64_vectors:
-        return base64.b64encode(np.asarray(vector, dtype=">f4").tobytes()).decode("ascii")
+        return orjson.Fragment(b'"%b"' % binascii.b2a_base64(vector.astype(">f4").data, newline=False))
     return np.ascontiguousarray(vector, dtype=np.float32)
 
 

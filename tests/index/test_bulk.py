@@ -52,7 +52,7 @@ class Server:
         headers = [json.loads(line) for line in operations.splitlines() if b'"_id"' in line[:20]]
         actions = [(next(iter(header)), next(iter(header.values()))["_id"]) for header in headers]
         self.requests.append([name for _, name in actions])
-        self.bodies.append(operations + b"\n")  # which the client adds
+        self.bodies.append(operations)
         entry = self.script.pop(0) if self.script else {}
         if isinstance(entry, Exception):
             raise entry

@@ -4,6 +4,7 @@ import base64
 import struct
 
 import numpy as np
+import orjson
 import pytest
 
 from medte_haystack.errors import IndexContractError
@@ -77,7 +78,7 @@ class TestSource:
 class TestVectors:
     def test_base64_is_big_endian_float32(self):
         vector = np.array([1.0, -2.5, 3e-8], dtype=np.float32)
-        text = vector_json(vector, base64_vectors=True)
+        text = orjson.loads(orjson.dumps(vector_json(vector, base64_vectors=True)))
         assert base64.b64decode(text) == struct.pack(">3f", 1.0, -2.5, 3e-8)
         np.testing.assert_array_equal(np.frombuffer(base64.b64decode(text), dtype=">f4"), vector)
 

@@ -9,7 +9,7 @@ import pytest
 from elasticsearch import ConnectionError as UnreachableError
 
 from es_ingest.stream.dead_letters import DeadLetterError
-from es_ingest.stream.entries import Entry, PlacedChunk
+from es_ingest.stream.entries import Entry
 from es_ingest.stream.ledger import Ledger, LedgerError, Target
 from es_ingest.stream.writer import Writer
 from medte_haystack.errors import BulkWriteError
@@ -46,11 +46,11 @@ class Written:
     def put(self, entry):
         for number in range(entry.chunks):
             text = f"{entry.record.text} {number}"
-            self.writer.put(PlacedChunk(entry, Chunk(entry.record.id, text, number)), {"content": text})
+            self.writer.put(entry, Chunk(entry.record.id, text, number), {"content": text})
 
 
-def entry(name, chunks=1, before=0, text="text"):
-    made = Entry(record(name, text), text.encode(), before)
+def entry(name, chunks=1, before=0, text="text", earlier=None):
+    made = Entry(record(name, text), text.encode(), before, earlier)
     made.begin(chunks)
     return made
 
@@ -159,7 +159,7 @@ class TestRefused:
         server.rule = lambda name, body: CONFLICT if name in ("b#1", "b#5", "b#6") else None
         written = write(server, ledger, [entry("a", 2), entry("b", 9), entry("c", 2)])
         (dead,) = written.dead
-        assert (dead.record.id, dead.reasons) == ("b", ["failed to parse field [year]"] * 3)
+        assert (dead.record.id, dead.reasons) == ("b", ("failed to parse field [year]",) * 3)
         assert acknowledged(ledger) == {"a": 2, "c": 2}
         assert (written.writer.written.records, written.writer.written.refused) == (2, 1)
         assert under_way(ledger) == {"b"}  # some of it is there: the next run must not take it for nothing
@@ -172,7 +172,7 @@ class TestRefused:
         def work():
             with written.writer:
                 for number, text in enumerate(["fine", "\ud800", "fine"]):
-                    written.writer.put(PlacedChunk(odd, Chunk("odd", text, number)), {"content": text})
+                    written.writer.put(odd, Chunk("odd", text, number), {"content": text})
                 written.put(entry("a"))
                 written.writer.finish()
 
@@ -212,10 +212,9 @@ class TestShorter:
 class TestRepeated:
     @pytest.mark.parametrize("between", [0, 1, 3, 40])
     def test_the_last_one_wins(self, server, ledger, between):
-        others = [entry(f"o{number}") for number in range(between)]
-        written = write(
-            server, ledger, [entry("a", 2, text="first"), *others, entry("a", 2, 2, text="last"), entry("b")]
-        )
+        first, *others = [entry("a", 2, text="first"), *(entry(f"o{number}") for number in range(between))]
+        last = entry("a", 2, 2, text="last", earlier=first)
+        written = write(server, ledger, [first, *others, last, entry("b")])
         assert server.texts()["a#0"] == "last 0"
         assert ledger.known(["a"])["a"].hash == b"last"
         assert written.writer.written.records == between + 3
@@ -225,11 +224,12 @@ class TestRepeated:
 
         def work():
             with written.writer:
-                written.put(entry("a", 4, text="first"))
+                first = entry("a", 4, text="first")
+                written.put(first)
                 written.put(entry("b"))
                 assert arrived.wait(10)
                 threading.Timer(0.1, lambda: (order.append("first answered"), go.set())).start()
-                written.put(entry("a", 1, 4, text="last"))
+                written.put(entry("a", 1, 4, text="last", earlier=first))
                 order.append("last put")
                 written.writer.finish()
 
@@ -370,5 +370,7 @@ class TestBounds:
 
     def test_nothing_is_kept_of_what_is_settled(self, server, ledger):
         server.rule = lambda name, body: CONFLICT if name == "r7#0" else None
-        writer = write(server, ledger, [entry(f"r{number}", 3) for number in range(50)]).writer
-        assert (writer._under_way, writer._requests, writer._open, writer._waiting) == ({}, {}, 0, 0)
+        entries = [entry(f"r{number}", 3) for number in range(50)]
+        writer = write(server, ledger, entries).writer
+        assert all(one.settled and not one.requests for one in entries)
+        assert (writer._open, writer._waiting) == (0, 0)
