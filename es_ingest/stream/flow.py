@@ -109,7 +109,7 @@ class Stream:
         :raises BulkWriteError: If the server stays unreachable, busy or blocked.
         :raises ReadError: If a source cannot be read.
         """
-        self._writer = writer = Writer(client, index, self._ledger, self._refused, backoff)
+        self._writer = writer = Writer(client, index, self._ledger, self._refused, backoff, self._stop)
         try:
             with _seldom_collected(), writer:
                 try:

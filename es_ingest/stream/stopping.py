@@ -1,8 +1,11 @@
 """SIGINT and SIGTERM: the first asks a run to finish what is under way, the second ends it at once."""
 
 import logging
+import os
 import signal
+import sys
 import threading
+import time
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -21,7 +24,7 @@ class Stop:
 
     def __init__(self) -> None:
         self.signal: int | None = None
-        self._asked = threading.Event()
+        self._asked: float | None = None  # when, by time.monotonic
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -37,19 +40,33 @@ class Stop:
     @property
     def asked(self) -> bool:
         """Whether the run shall end."""
-        return self._asked.is_set()
+        return self._asked is not None
+
+    @property
+    def seconds(self) -> float:
+        """How long ago it was asked to, 0 if it was not."""
+        return 0.0 if self._asked is None else time.monotonic() - self._asked
 
     def ask(self) -> None:
         """Ask the run to finish what is under way, and end."""
-        self._asked.set()
+        self._asked = self._asked or time.monotonic()
 
     def _hear(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         self.signal = number
         self.ask()
-        self._restore()  # the next one is not for us
+        for one in self._before:
+            signal.signal(one, _end)
         logger.warning("%s: finishing what is under way; once more ends at once", signal.Signals(number).name)
 
     def _restore(self) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
+
+
+def _end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    """End this process as the signal does where nobody listens: nothing is waited for."""
+    if sys.stderr.isatty():
+        os.write(sys.stderr.fileno(), b"\x1b[?25h")  # the cursor, which a progress bar hides
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)

@@ -14,6 +14,7 @@ from elasticsearch import Elasticsearch
 from es_ingest.stream.concurrency import Concurrency
 from es_ingest.stream.entries import BulkRequest, Entry
 from es_ingest.stream.ledger import Ledger
+from es_ingest.stream.stopping import Stop
 from medte_haystack.errors import BulkWriteError, IndexContractError
 from medte_haystack.index import BulkResult, Chunk, Failure, Operation, bulk, operation, run
 from medte_haystack.index.contract import chunk_id
@@ -21,6 +22,8 @@ from medte_haystack.index.contract import chunk_id
 logger = logging.getLogger(__name__)
 
 _MOST = 8  # requests at a time
+_GRACE = 10.0  # seconds for which the server may still be busy after the end was asked for
+_LOOK = 0.5  # seconds between looks whether it was
 _WAITING = 2  # filled requests that may wait for their turn
 
 
@@ -52,13 +55,20 @@ class Writer:
     :param ledger: Where acknowledged records are entered.
     :param dead: Takes an entry that was refused; called under a lock, from any thread.
     :param backoff: How long to wait for a server that is busy, blocked or away.
+    :param stop: Once it asks for the end, a server that does not take what is under way is waited for a little only.
     :ivar written: What the server has answered so far.
     :ivar concurrency: How many requests go at a time.
     :ivar waited: Seconds for which :meth:`put` waited for the server.
     """
 
     def __init__(
-        self, client: Elasticsearch, index: str, ledger: Ledger, dead: Callable[[Entry], None], backoff: bulk.Backoff
+        self,
+        client: Elasticsearch,
+        index: str,
+        ledger: Ledger,
+        dead: Callable[[Entry], None],
+        backoff: bulk.Backoff,
+        stop: Stop,
     ) -> None:
         self.written = Written()
         self.concurrency = Concurrency(_MOST)
@@ -68,6 +78,7 @@ class Writer:
         self._ledger = ledger
         self._dead = dead
         self._backoff = backoff
+        self._stop = stop
         self._filling = BulkRequest()
         self._waiting = 0  # requests that are filled and not sent
         self._open = 0  # requests that are filled and not answered
@@ -200,5 +211,10 @@ class Writer:
         self.written.refused += len(dead)
 
     def _pause(self, seconds: float) -> None:
-        if self._stopped.wait(seconds):
-            raise BulkWriteError(f"writing to index {self._index!r} was given up", index=self._index)
+        until = time.monotonic() + seconds
+        while not self._stopped.wait(min(_LOOK, max(0.0, until - time.monotonic()))):
+            if self._stop.seconds > _GRACE:
+                break
+            if time.monotonic() >= until:
+                return
+        raise BulkWriteError(f"writing to index {self._index!r} was given up", index=self._index)

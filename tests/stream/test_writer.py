@@ -8,9 +8,11 @@ from contextlib import contextmanager
 import pytest
 from elasticsearch import ConnectionError as UnreachableError
 
+from es_ingest.stream import writer
 from es_ingest.stream.dead_letters import DeadLetterError
 from es_ingest.stream.entries import Entry
 from es_ingest.stream.ledger import Ledger, LedgerError, Target
+from es_ingest.stream.stopping import Stop
 from es_ingest.stream.writer import Writer
 from medte_haystack.errors import BulkWriteError
 from medte_haystack.index import Chunk, bulk
@@ -39,9 +41,9 @@ def ledger():
 class Written:
     """What was written of some entries."""
 
-    def __init__(self, server, ledger, backoff=QUICK, dead=None):
+    def __init__(self, server, ledger, backoff=QUICK, dead=None, stop=None):
         self.dead = []
-        self.writer = Writer(server, "i", ledger, dead or self.dead.append, backoff)
+        self.writer = Writer(server, "i", ledger, dead or self.dead.append, backoff, stop or Stop())
 
     def put(self, entry):
         for number in range(entry.chunks):
@@ -317,6 +319,17 @@ class TestFailure:
             finishes(work)
         assert time.monotonic() - started < 20
         assert acknowledged(ledger) == {}
+
+    def test_a_server_that_is_away_is_not_waited_for_once_the_end_is_asked_for(self, server, ledger, monkeypatch):
+        monkeypatch.setattr(writer, "_GRACE", 0.2)
+        server.script = [UnreachableError("refused")] * 1000
+        stop = Stop()
+        threading.Timer(0.3, stop.ask).start()
+        started = time.monotonic()
+        with pytest.raises(BulkWriteError, match="given up"):
+            write(server, ledger, [entry("a")], backoff=Backoff(60, 60, patient=True), stop=stop)
+        assert time.monotonic() - started < 20
+        assert under_way(ledger) == {"a"}
 
     def test_nothing_more_is_sent_afterwards(self, server, ledger):
         """Requests that wait for their turn are given up, though the one that they wait for ends."""
