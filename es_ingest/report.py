@@ -39,9 +39,10 @@ def print_summary(summary: Summary, switch: Switch | None = None, *, as_json: bo
         + (f", kept in {summary.dead_letters}" if summary.dead_letters else ""),
         "tokens": f"{summary.tokens:,}",
         "truncated": f"{summary.truncated:,} chunks",
-        "seconds": f"{summary.seconds:.1f} ({summary.encode_seconds:.1f} encoding, for {summary.encoder_waited:.1f} the"
-        " encoder waited)",
+        "seconds": f"{summary.seconds:.1f}",
     }
+    if summary.encoder_busy is not None:
+        rows["seconds"] += f" ({summary.encode_seconds:.1f} encoding; the encoder was busy {summary.encoder_busy:.0%})"
     if summary.missing:
         rows["missing"] = f"{summary.missing:,} records that the sources no longer have were removed"
     if switch:

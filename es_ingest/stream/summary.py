@@ -74,6 +74,12 @@ class Summary:
             dead_letters=self.dead_letters or other.dead_letters,
         )
 
+    @property
+    def encoder_busy(self) -> float | None:
+        """Share of the time in which the encoder was not kept waiting; None if nothing was encoded."""
+        return self.encode_seconds / (self.encode_seconds + self.encoder_waited) if self.encode_seconds else None
+
     def to_dict(self) -> dict[str, Any]:
         """Return it as the one JSON object that `--json` prints."""
-        return {name: round(value, 3) if isinstance(value, float) else value for name, value in asdict(self).items()}
+        told = asdict(self) | {"encoder_busy": self.encoder_busy}
+        return {name: round(value, 3) if isinstance(value, float) else value for name, value in told.items()}
