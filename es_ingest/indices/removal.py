@@ -29,8 +29,13 @@ def remove_records(
 
 
 def records_in(client: Elasticsearch, index: str) -> Iterator[list[tuple[str, int]]]:
-    """Yield the records of an index in pages: id, and how many chunks it has at least, once for each chunk."""
+    """Yield the records of an index in pages: id, and how many chunks it has at least, once for each chunk.
+
+    Documents that are no chunks of ours, by their fields or their id, are passed over: we would neither replace nor
+    remove them.
+    """
     fields = [PARENT_ID, CHUNK_INDEX]
-    query = {"exists": {"field": PARENT_ID}}
+    query = {"bool": {"filter": [{"exists": {"field": name}} for name in fields]}}
     for hits in pages(client, index, size=_PAGE, query=query, docvalue_fields=fields, source=False):
-        yield [(hit["fields"][PARENT_ID][0], int(hit["fields"][CHUNK_INDEX][0]) + 1) for hit in hits]
+        places = ((hit["_id"], hit["fields"][PARENT_ID][0], int(hit["fields"][CHUNK_INDEX][0])) for hit in hits)
+        yield [(parent, number + 1) for name, parent, number in places if name == chunk_id(parent, number)]

@@ -79,3 +79,20 @@ def test_what_comes_back_as_it_was_is_written_again(ingest, killed, stored):
     assert stored() == {"kept#0": "it stays", "back#0": "as it was"}
     assert (summary.records, summary.unchanged, summary.removed) == (1, 1, 2)
     assert ingest(KEPT, ("back", "as it was")).unchanged == 2
+
+
+def test_documents_of_others_are_passed_over_where_a_ledger_is_begun(ingest, stored, client, index, tmp_path, caplog):
+    ingest(KEPT, ("more", "it stays too"))
+    foreign = {
+        "of Haystack's store": {"content": "a", "parent_id": "its document"},
+        "with a number": {"content": "b", "parent_id": "kept", "chunk_index": 4},
+        "without any": {"content": "c"},
+    }
+    for name, body in foreign.items():
+        client.index(index=index, id=name, document=body)
+    (tmp_path / "ledger.sqlite").unlink()
+    with caplog.at_level("INFO", "es_ingest"):
+        summary = ingest(("kept", "changed"))
+    assert "holds 2 records (2 chunks) that this ledger knows nothing of" in caplog.text
+    assert (summary.updated, summary.removed) == (1, 0)
+    assert stored().keys() == {"kept#0", "more#0", *foreign}
