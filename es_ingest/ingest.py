@@ -49,6 +49,7 @@ class RunOptions:
     :param mapping: How records are made of it; a job whose mapping has changed is refused.
     :param dead: File for dead letters; None keeps none.
     :param max_dead: How many dead letters end the run.
+    :param dead_before: How many of these there were already, e.g. of other jobs.
     :param delete_missing: Remove what this job brought before and no longer has.
     :param watch: Is shown the summary now and then, and at the end.
     :param tries: How often a bulk request is tried while the server is busy, blocked or away.
@@ -59,6 +60,7 @@ class RunOptions:
     mapping: Mapping[str, Any] = field(default_factory=dict)
     dead: Path | None = None
     max_dead: int | None = None
+    dead_before: int = 0
     delete_missing: bool = False
     watch: Callable[[Summary], None] | None = None
     tries: int = _TRIES
@@ -278,7 +280,7 @@ def start_over(client: Elasticsearch, index: str) -> None:
 
 @contextmanager
 def _letters(options: RunOptions) -> Iterator[DeadLetters]:
-    letters = DeadLetters(options.dead, options.max_dead, options.job, options.mapping)
+    letters = DeadLetters(options.dead, options.max_dead, options.job, options.mapping, before=options.dead_before)
     try:
         yield letters
     finally:

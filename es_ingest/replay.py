@@ -25,7 +25,8 @@ def replay(
 
     A row that was no record is read again, as it may have been mended there: as JSON, by its job's mapping of fields.
 
-    :param options: Its job and mapping are those of the letters. What still cannot be written goes to `options.dead`.
+    :param options: Its job and mapping are those of the letters. What still cannot be written goes to `options.dead`,
+        and counts for all jobs together.
     :returns: What was done, of all jobs together.
     :raises ReadError: If it is no file of dead letters.
     :raises LedgerError: If the ledger cannot be used.
@@ -34,7 +35,8 @@ def replay(
     for job, mapping in (jobs_of(letters) or {"": {}}).items():
         mapper = RowMapper(FieldMapping.from_dict(mapping))
         mended = (_mended(item, mapper) for item in read_letters(letters, job))
-        done = ingester.run(mended, progress, replace(options, job=job, mapping=mapping), stop)
+        own = replace(options, job=job, mapping=mapping, dead_before=total.failed if total else 0)
+        done = ingester.run(mended, progress, own, stop)
         total = done if total is None else total + done
         if done.interrupted:
             break

@@ -35,17 +35,25 @@ class DeadLetters:
     :param most: How many there may be.
     :param job: What was read, as the ledger calls it.
     :param mapping: How records were made of it.
-    :ivar count: How many there are.
+    :param before: How many there were already, of those that there may be.
+    :ivar count: How many there are, without these.
     """
 
     def __init__(
-        self, path: Path | None, most: int | None = None, job: str = "", mapping: Mapping[str, Any] | None = None
+        self,
+        path: Path | None,
+        most: int | None = None,
+        job: str = "",
+        mapping: Mapping[str, Any] | None = None,
+        *,
+        before: int = 0,
     ) -> None:
         self.path = path
         self.job = job
         self.mapping = dict(mapping or {})
         self.most = most
         self.count = 0
+        self._before = before
         self._file: IO[bytes] | None = None
         self._lock = threading.Lock()  # the thread that reads and those that write find them
 
@@ -73,7 +81,7 @@ class DeadLetters:
         if self.path is not None:
             self._keep(self.path, letter)
         self.count += 1
-        if self.most is not None and self.count > self.most:
+        if self.most is not None and self._before + self.count > self.most:
             where = "" if self.path is None else f"; they are in {self.path}"
             raise DeadLetterError(
                 f"more than {self.most} dead letters (--max-dead){where}, the last one from {letter['position']}:"

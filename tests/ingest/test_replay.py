@@ -70,6 +70,17 @@ def test_letters_that_are_not_mended_stay_dead(es_ingest, index, letters, tmp_pa
     assert sorted(map(str, before)) == sorted(map(str, after))
 
 
+def test_dead_letters_are_counted_over_all_jobs(es_ingest, index, letters, tmp_path):
+    several = tmp_path / "several.jsonl"
+    kept = [json.loads(line) for line in letters.read_text().splitlines()]
+    several.write_text("".join(json.dumps({**one, "job": f"jsonl {n}"}) + "\n" for n in range(3) for one in kept))
+    enough = es_ingest("replay", str(several), "--index", index, "--max-dead", "6", "--json")
+    assert (enough.returncode, json.loads(enough.stdout)["failed"]) == (3, 6), enough.stderr
+    done = es_ingest("replay", str(several), "--index", index, "--max-dead", "4", "--dead", str(tmp_path / "still"))
+    assert (done.returncode, "more than 4 dead letters (--max-dead)" in done.stderr) == (8, True), done.stderr
+    assert len((tmp_path / "still").read_text().splitlines()) == 5
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
