@@ -45,11 +45,16 @@ def reported(*, interrupted: str = _GOES_ON) -> Iterator[None]:
         status = _status(error)
         if status is None:
             raise
-        typer.echo(f"error: {_message(error)}", err=True)
+        typer.echo(f"error: {message_of(error)}", err=True)
         raise typer.Exit(status) from None
 
 
-def _message(error: Exception) -> str:
+def message_of(error: BaseException) -> str:
+    """Return what a user is told of an error: its message, or only its name if it is none that a user can act on."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    if not isinstance(error, Exception) or _status(error) is None:
+        return type(error).__name__
     from medte_haystack.index.server_errors import NOT_ALLOWED, cause_of
 
     kind, reason = cause_of(error)

@@ -51,7 +51,7 @@ class RunOptions:
     :param max_dead: How many dead letters end the run.
     :param dead_before: How many of these there were already, e.g. of other jobs.
     :param delete_missing: Remove what this job brought before and no longer has.
-    :param watch: Is shown the summary now and then, and at the end.
+    :param watch: Is shown the summary now and then, and at the end, also if that is an error.
     :param tries: How often a bulk request is tried while the server is busy, blocked or away.
     """
 

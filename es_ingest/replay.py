@@ -32,10 +32,15 @@ def replay(
     :raises LedgerError: If the ledger cannot be used.
     """
     total: Summary | None = None
+
+    def watch(summary: Summary) -> None:
+        if options.watch is not None:
+            options.watch(summary if total is None else total + summary)
+
     for job, mapping in (jobs_of(letters) or {"": {}}).items():
         mapper = RowMapper(FieldMapping.from_dict(mapping))
         mended = (_mended(item, mapper) for item in read_letters(letters, job))
-        own = replace(options, job=job, mapping=mapping, dead_before=total.failed if total else 0)
+        own = replace(options, job=job, mapping=mapping, dead_before=total.failed if total else 0, watch=watch)
         done = ingester.run(mended, progress, own, stop)
         total = done if total is None else total + done
         if done.interrupted:

@@ -2,12 +2,15 @@
 
 import json
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
+from es_ingest.faults import message_of
 from es_ingest.indices.rebuild import Rebuilt
 from es_ingest.indices.switch import Switch
 from es_ingest.indices.verify import Verification
@@ -18,13 +21,48 @@ _SHOWN = 300  # characters of a passage
 _WIDTH = 100
 
 
-def print_summary(summary: Summary, switch: Switch | None = None, *, as_json: bool) -> None:
+@dataclass(slots=True)
+class Account:
+    """What is to be told of a run at its end.
+
+    :param summary: What it did; None before it has begun.
+    :param switch: What became of the alias that the index was built for.
+    """
+
+    summary: Summary | None = None
+    switch: Switch | None = None
+
+    def take(self, summary: Summary) -> None:
+        """Take the summary as it is now, as `RunOptions.watch` does."""
+        self.summary = summary
+
+
+@contextmanager
+def accounted(*, as_json: bool) -> Iterator[Account]:
+    """Print what a run did at the end of a ``with`` block, whatever ends it.
+
+    After an error the table goes to stderr, before the error's own message; JSON goes to stdout as ever, and holds the
+    message as `error`.
+    """
+    account = Account()
+    try:
+        yield account
+    except BaseException as error:
+        if account.summary is not None:
+            print_summary(account.summary, account.switch, as_json=as_json, error=message_of(error))
+        raise
+    if account.summary is not None:
+        print_summary(account.summary, account.switch, as_json=as_json)
+
+
+def print_summary(summary: Summary, switch: Switch | None = None, *, as_json: bool, error: str | None = None) -> None:
     """Print what a run did.
 
     :param switch: What became of the alias that the index was built for.
+    :param error: What ended it early.
     """
     if as_json:
-        told = {**summary.to_dict(), "switch": switch.to_dict() if switch else None}
+        told = {**summary.to_dict(), "switch": switch.to_dict() if switch else None, "error": error}
         typer.echo(json.dumps(told, ensure_ascii=False))
         return
     made_by = summary.fingerprint
@@ -48,7 +86,7 @@ def print_summary(summary: Summary, switch: Switch | None = None, *, as_json: bo
     if switch:
         rows["alias"] = switched(switch)
     for name, value in rows.items():
-        typer.echo(f"{name:14}{value}")
+        typer.echo(f"{name:14}{value}", err=error is not None)
 
 
 def print_rebuilt(done: Rebuilt, *, as_json: bool) -> None:

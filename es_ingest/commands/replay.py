@@ -38,17 +38,22 @@ def replay(
         from es_ingest.progress import shown
         from es_ingest.records import ReadError
         from es_ingest.replay import ingester_of, replay
-        from es_ingest.report import print_summary
+        from es_ingest.report import accounted
         from es_ingest.stream.dead_letters import dead_letter_path, jobs_of
         from es_ingest.stream.stopping import Stop
 
         jobs_of(letters)  # a file that is none of dead letters is told first
         if dead is not None and dead.exists() and dead.samefile(letters):
             raise ReadError(str(letters), "cannot be read and written at once; name another file with --dead")
-        with open_cluster(es) as connection, connection.client() as client:
+        with (
+            accounted(as_json=as_json) as account,
+            open_cluster(es) as connection,
+            connection.client() as client,
+        ):
             ingester = ingester_of(client, index, model, device=device, precision=precision)
-            keeping = RunOptions(ledger=ledger or True, dead=dead or dead_letter_path(index), max_dead=max_dead)
+            options = RunOptions(
+                ledger=ledger or True, dead=dead or dead_letter_path(index), max_dead=max_dead, watch=account.take
+            )
             with Stop() as stop, shown(console, quiet=quiet) as progress:
-                summary = replay(ingester, letters, keeping, progress, stop)
-        print_summary(summary, as_json=as_json)
+                summary = replay(ingester, letters, options, progress, stop)
     raise typer.Exit(status_of(summary, stop.signal))

@@ -1,7 +1,6 @@
 """``es-ingest run``."""
 
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -90,7 +89,7 @@ def run(
         from es_ingest.ingest import Ingester, RunOptions, start_over
         from es_ingest.metrics import metrics
         from es_ingest.progress import shown
-        from es_ingest.report import print_summary
+        from es_ingest.report import accounted
         from es_ingest.stream.dead_letters import dead_letter_path
         from es_ingest.stream.stopping import Stop
         from medte_haystack.encoder import DEFAULT_MODEL, Encoder, TokenSplitter
@@ -99,7 +98,7 @@ def run(
 
         corpus = Corpus.of(sources, format, fields, vectors=vectors, normalise=normalise)
         dim, records = corpus.begin()
-        with ExitStack() as stack:
+        with accounted(as_json=as_json) as account, ExitStack() as stack:
             client = stack.enter_context(stack.enter_context(open_cluster(es)).client())
             encoder = vectors_by = None
             if dim is None:
@@ -131,34 +130,36 @@ def run(
                 replicas=replicas,
                 meta=build.to_meta() if build else None,
             )
-            keeping = RunOptions(
-                ledger=ledger or True,
-                job=corpus.job,
-                mapping=corpus.mapping,
-                dead=dead or dead_letter_path(name),
-                max_dead=max_dead,
-                delete_missing=delete_missing,
-            )
             count = corpus.rows if corpus.can_be_counted else None
             watched = metrics(metrics_file, alias or name)
-            with Stop() as stop, shown(console, count, quiet=quiet) as progress, watched as watch:
-                summary = ingester.run(records, progress, replace(keeping, watch=watch), stop)
-            switch = None
-            try:
-                if build and summary.gaps:
-                    raise IndexContractError(
-                        f"alias {alias!r} stays where it is: a source broke off, or changed while it was read; mend it"
-                        " and run the same command again",
-                        alias=alias,
-                    )
-                if build and not summary.interrupted:
-                    again: Expected | str = "they were ready-made"
-                    if encoder is not None:
-                        again = encoded_again(encoder, ingester.fingerprint, name)
-                    found = verify(client, name, expected=again)
-                    switch = take_over(client, build, found, keep=KEEP if keep is None else keep)
-            finally:
-                print_summary(summary, switch, as_json=as_json)
+            with Stop() as stop, shown(console, count, quiet=quiet) as progress, watched as keep_figures:
+
+                def watch(summary: "Summary") -> None:
+                    account.take(summary)
+                    keep_figures(summary)
+
+                options = RunOptions(
+                    ledger=ledger or True,
+                    job=corpus.job,
+                    mapping=corpus.mapping,
+                    dead=dead or dead_letter_path(name),
+                    max_dead=max_dead,
+                    delete_missing=delete_missing,
+                    watch=watch,
+                )
+                summary = ingester.run(records, progress, options, stop)
+            if build and summary.gaps:
+                raise IndexContractError(
+                    f"alias {alias!r} stays where it is: a source broke off, or changed while it was read; mend it"
+                    " and run the same command again",
+                    alias=alias,
+                )
+            if build and not summary.interrupted:
+                again: Expected | str = "they were ready-made"
+                if encoder is not None:
+                    again = encoded_again(encoder, ingester.fingerprint, name)
+                found = verify(client, name, expected=again)
+                account.switch = take_over(client, build, found, keep=KEEP if keep is None else keep)
     raise typer.Exit(status_of(summary, stop.signal))
 
 

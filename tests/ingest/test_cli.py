@@ -88,6 +88,24 @@ def test_bad_input_gets_a_message_and_a_status(es_ingest, index, tmp_path, argum
     assert "Traceback" not in done.stderr
 
 
+def test_a_run_that_ends_by_an_error_tells_what_it_did(es_ingest, index, tmp_path):
+    (tmp_path / "notes.jsonl").write_text(ROWS)
+    arguments = ["run", "notes.jsonl", "--index", index, "--model", "minilm", "--max-dead", "0", "--quiet"]
+    for_people = es_ingest(*arguments)
+    assert (for_people.returncode, for_people.stdout) == (8, "")
+    *_, error = told = for_people.stderr.splitlines()
+    assert error.startswith("error: more than 0 dead letters (--max-dead)")
+    assert [line for line in told if line.startswith("failed        1 (1 malformed, 0 refused), kept in ")], told
+    done = es_ingest(*arguments, "--json")
+    summary = json.loads(done.stdout)
+    assert done.returncode == 8
+    assert done.stderr.splitlines()[-1] == f"error: {summary['error']}"
+    assert (summary["malformed"], summary["failed"], summary["switch"]) == (1, 1, None)
+    assert summary["records"] + summary["unchanged"] <= summary["read"] <= 3
+    whole = json.loads(es_ingest(*arguments[:-3], "--json", "--quiet").stdout)
+    assert (whole["error"], whole["read"], whole["records"] + whole["unchanged"]) == (None, 3, 2)
+
+
 def test_search_of_a_missing_index(es_ingest, index):
     done = es_ingest("search", index, "anything", "--quiet")
     assert done.returncode == 6

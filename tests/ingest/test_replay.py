@@ -79,6 +79,7 @@ def test_dead_letters_are_counted_over_all_jobs(es_ingest, index, letters, tmp_p
     done = es_ingest("replay", str(several), "--index", index, "--max-dead", "4", "--dead", str(tmp_path / "still"))
     assert (done.returncode, "more than 4 dead letters (--max-dead)" in done.stderr) == (8, True), done.stderr
     assert len((tmp_path / "still").read_text().splitlines()) == 5
+    assert "failed        5 (3 malformed, 2 refused), kept in" in done.stderr, "of all jobs"
 
 
 @pytest.mark.parametrize(
