@@ -4,19 +4,21 @@ from typing import Annotated
 
 import typer
 
+from es_ingest.commands import completion, plan, rebuild, replay, rollback, run, search, server, tune, verify
 from es_ingest.commands import options as given
-from es_ingest.commands import plan, rebuild, replay, rollback, run, search, server, tune, verify
 from es_ingest.faults import reported
 from es_ingest.terminal import notes_to_stderr, run_command
 
 app = typer.Typer(
     no_args_is_help=True,
+    add_completion=False,  # see completion.scripts
     pretty_exceptions_enable=False,  # a traceback with local variables would show document text
     context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "ES_INGEST"},
     help="Embed clinical corpora and write them into Elasticsearch.",
     epilog="Exit status: 0 all written, 1 a bug, 2 wrong usage, 3 some records malformed or refused, 4 model,"
     " 5 server, 6 index, 7 source, 8 ledger or dead letters, 130 interrupted, 143 terminated.",
 )
+app.callback()(completion.scripts)
 app.command()(run.run)
 app.command()(plan.plan)
 app.command()(replay.replay)
@@ -40,7 +42,9 @@ def formats() -> None:
 @app.command()
 def demo(
     es: given.Es = "auto",
-    model: Annotated[str, typer.Option(help="Model; minilm needs no hub.")] = "minilm",
+    model: Annotated[
+        str, typer.Option(help="Model; minilm needs no hub.", autocompletion=completion.models)
+    ] = "minilm",
     index: Annotated[str, typer.Option(help="Index to write to.")] = "medquad-demo",
     as_json: given.Json = False,
     quiet: given.Quiet = False,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from es_ingest.commands import completion
 from es_ingest.commands.config import load_config
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ Es = Annotated[
         " server start`, else Docker if it answers, else local). Credentials: ES_API_KEY, or ES_USERNAME and"
         " ES_PASSWORD; private CA: ES_CA_CERTS.",
         envvar="ES_INGEST_ES",
+        autocompletion=completion.servers,
     ),
 ]
 Model = Annotated[
@@ -28,19 +30,33 @@ Model = Annotated[
         "--model",
         help="Model: a registry name (medte, gte-base, minilm, …), a local folder, or a hub id (default: medte;"
         " for an existing index: its own).",
+        autocompletion=completion.models,
     ),
 ]
 Device = Annotated[
     str | None,
-    typer.Option(help="cpu, cuda, cuda:N, mps, cuda:all, or a list of GPUs (default: a GPU where there is one)."),
+    typer.Option(
+        help="cpu, cuda, cuda:N, mps, cuda:all, or a list of GPUs (default: a GPU where there is one).",
+        autocompletion=completion.devices,
+    ),
 ]
-Precision = Annotated[str, typer.Option(help="What is computed in: auto, fp32, bf16, int8 (CPU), fp8 (GPU).")]
+Precision = Annotated[
+    str,
+    typer.Option(
+        help="What is computed in: auto, fp32, bf16, int8 (CPU), fp8 (GPU).", autocompletion=completion.precisions
+    ),
+]
 MaxTokens = Annotated[int | None, typer.Option(help="Longest input of the model in tokens.")]
 ChunkTokens = Annotated[int | None, typer.Option(help="Most tokens of a chunk (default: what the model takes).")]
 ChunkOverlap = Annotated[int, typer.Option(help="Tokens a chunk repeats from the one before it.")]
 Format = Annotated[
     str | None,
-    typer.Option("--format", help="Format, see `es-ingest formats` (default: by the sources).", show_default=False),
+    typer.Option(
+        "--format",
+        help="Format, see `es-ingest formats` (default: by the sources).",
+        show_default=False,
+        autocompletion=completion.formats,
+    ),
 ]
 IdField = Annotated[str | None, typer.Option(help="Field of the id (jsonl, csv, parquet).")]
 TitleField = Annotated[str | None, typer.Option(help="Field of the title.")]
@@ -83,7 +99,13 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on std
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Show no progress and no notes; warnings and errors remain.")
 ]
-LogFormat = Annotated[str, typer.Option(help="Of notes, warnings and errors on stderr: text, or json for a line each.")]
+LogFormat = Annotated[
+    str,
+    typer.Option(
+        help="Of notes, warnings and errors on stderr: text, or json for a line each.",
+        autocompletion=completion.log_formats,
+    ),
+]
 
 
 def mapping_of(

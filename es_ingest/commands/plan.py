@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from es_ingest.commands import completion
 from es_ingest.commands import options as given
 from es_ingest.faults import Exit, reported
 from es_ingest.terminal import notes_to_stderr
@@ -15,7 +16,11 @@ def plan(
     format: given.Format = None,  # noqa: A002
     model: given.Model = None,
     quantisation: Annotated[
-        str | None, typer.Option(help="Vector index type: hnsw, int8, int4, bbq, flat (default: all of them).")
+        str | None,
+        typer.Option(
+            help="Vector index type: hnsw, int8, int4, bbq, flat (default: all of them).",
+            autocompletion=completion.quantisations,
+        ),
     ] = None,
     id_field: given.IdField = None,
     title_field: given.TitleField = None,

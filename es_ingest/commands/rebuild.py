@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from es_ingest.commands import completion
 from es_ingest.commands import options as given
 from es_ingest.faults import Exit, reported
 from es_ingest.terminal import notes_to_stderr
@@ -12,10 +13,18 @@ from es_ingest.terminal import notes_to_stderr
 def rebuild(
     index: Annotated[str, typer.Argument(help="Index that `es-ingest run` made, or an alias of it.")],
     quantisation: Annotated[
-        str | None, typer.Option(help="Vector index type: hnsw, int8, int4, bbq, flat (default: the old index's).")
+        str | None,
+        typer.Option(
+            help="Vector index type: hnsw, int8, int4, bbq, flat (default: the old index's).",
+            autocompletion=completion.quantisations,
+        ),
     ] = None,
     analyzer: Annotated[
-        str | None, typer.Option(help="Of the text; auto: english where there is one (default: the old index's).")
+        str | None,
+        typer.Option(
+            help="Of the text; auto: english where there is one (default: the old index's).",
+            autocompletion=completion.analyzers,
+        ),
     ] = None,
     shards: Annotated[int | None, typer.Option(min=1, help="Primary shards (default: the old index's).")] = None,
     replicas: Annotated[int | None, typer.Option(min=0, help="Replicas (default: the old index's).")] = None,

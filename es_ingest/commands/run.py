@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from es_ingest.commands import completion
 from es_ingest.commands import options as given
 from es_ingest.faults import Exit, reported
 from es_ingest.terminal import notes_to_stderr
@@ -32,7 +33,11 @@ def run(
     model: given.Model = None,
     es: given.Es = "auto",
     quantisation: Annotated[
-        str | None, typer.Option(help="Vector index type: hnsw, int8, int4, bbq, flat (default: int8 for a new index).")
+        str | None,
+        typer.Option(
+            help="Vector index type: hnsw, int8, int4, bbq, flat (default: int8 for a new index).",
+            autocompletion=completion.quantisations,
+        ),
     ] = None,
     id_field: given.IdField = None,
     title_field: given.TitleField = None,
@@ -44,7 +49,12 @@ def run(
     max_tokens: given.MaxTokens = None,
     chunk_tokens: given.ChunkTokens = None,
     chunk_overlap: given.ChunkOverlap = 0,
-    analyzer: Annotated[str, typer.Option(help="Of a new index's text; auto: english where there is one.")] = "auto",
+    analyzer: Annotated[
+        str,
+        typer.Option(
+            help="Of a new index's text; auto: english where there is one.", autocompletion=completion.analyzers
+        ),
+    ] = "auto",
     shards: Annotated[int, typer.Option(min=1, help="Primary shards of a new index.")] = 1,
     replicas: Annotated[
         int | None, typer.Option(min=0, help="Replicas of a new index (default: the server's).")

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from es_ingest.commands import completion
 from es_ingest.commands import options as given
 from es_ingest.faults import reported
 from es_ingest.terminal import notes_to_stderr
@@ -34,7 +35,10 @@ def tune(
     ] = 100_000,
     quantisation: Annotated[
         list[str] | None,
-        typer.Option(help="Vector index type to measure; may be repeated (default: the index's own, int8, int4, bbq)."),
+        typer.Option(
+            help="Vector index type to measure; may be repeated (default: the index's own, int8, int4, bbq).",
+            autocompletion=completion.quantisations,
+        ),
     ] = None,
     oversampling: Annotated[
         list[float] | None,
