@@ -32,8 +32,8 @@ def stored_vectors(
     :param min_score: Least score by `query`.
     :returns: Hits as Elasticsearch gives them, and vectors of shape (dim,).
     """
-    search = {"source": False, "docvalue_fields": vector_fields(fields), "query": query, "min_score": min_score}
-    for hits in pages(client, index, size=_PAGE, refresh=False, **search):
+    search: dict[str, Any] = {"source": False, "docvalue_fields": vector_fields(fields), "query": query}
+    for hits in pages(client, index, size=_PAGE, refresh=False, min_score=min_score, **search):
         for hit in hits:
             yield hit, vector_of(hit)
 
