@@ -41,7 +41,7 @@ class Build:
     :param origin: What it is built from, see :func:`origin_of`.
     :param time: When it took over its alias's name; while it is being built, when that began. ISO 8601, UTC.
     :param state: ``building``; ``done`` once it is whole; ``withdrawn`` after a rollback to an older one.
-    :param position: How far a copy has come.
+    :param position: How far a copy has come: for each shard, by its number, the `_seq_no` of what was copied last.
     """
 
     index: str
@@ -49,7 +49,7 @@ class Build:
     origin: str
     time: str
     state: State = "building"
-    position: int | None = None
+    position: dict[str, int] | None = None
 
     def to_meta(self) -> dict[str, Any]:
         """Return it as it goes to `_meta`."""

@@ -166,6 +166,10 @@ class _Rebuilding:
         self.ledger = ledger
         self.server: Server = run(client, detect_server())
         self.done = Rebuilt(old.name, build.index)
+        found = client.indices.get(index=old.name, flat_settings=True)[old.name]
+        self.settings: dict[str, Any] = found["settings"]
+        self.fields: dict[str, Any] = found["mappings"]["properties"]
+        self.shards = int(self.settings["index.number_of_shards"])
 
     def make(self, shape: Shape) -> None:
         """Make the new index, unless it is there."""
@@ -177,53 +181,57 @@ class _Rebuilding:
         begin_loading(self.client, self.build.index, new=self.build.position is None)
 
     def _spec(self, shape: Shape) -> IndexSpec:
-        found = self.client.indices.get(index=self.old.name, flat_settings=True)[self.old.name]
-        settings, fields = found["settings"], found["mappings"]["properties"]
         assert self.old.fingerprint is not None  # noqa: S101  of a readable index
-        replicas = int(settings["index.number_of_replicas"]) if shape.replicas is None else shape.replicas
+        replicas = int(self.settings["index.number_of_replicas"]) if shape.replicas is None else shape.replicas
         return IndexSpec(
             self.old.fingerprint,
             shape.quantisation or self.old.quantisation,
             analyzer=shape.analyzer or self.old.fingerprint.analyzer or "auto",
-            shards=shape.shards or int(settings["index.number_of_shards"]),
+            shards=shape.shards or self.shards,
             replicas=replicas,
-            fields={name: field for name, field in fields.items() if name not in OWN_FIELDS},
+            fields={name: field for name, field in self.fields.items() if name not in OWN_FIELDS},
             meta=self.build.to_meta(),
-            more_settings={name: value for name, value in settings.items() if name.startswith(_COPIED_SETTINGS)},
+            more_settings={name: value for name, value in self.settings.items() if name.startswith(_COPIED_SETTINGS)},
         )
 
     def copy(self, stop: Stop) -> None:
-        """Copy what is not copied yet, in the order in which the old index has got it.
+        """Copy what is not copied yet, shard by shard, each in the order in which it has got its documents.
 
-        Everything before the position that the new index keeps was acknowledged; writing a document again changes
-        nothing.
+        Everything before the positions that the new index keeps was acknowledged, and what was written since comes
+        after them; writing a document again changes nothing.
         """
         total = self.client.count(index=self.old.name)["count"]
-        kept, position = time.monotonic(), self.build.position
-        with ahead(self._read(), _PAGES_AHEAD, "read", stop) as read:
-            for operations, position in read:
+        begun, kept = self.build.position, time.monotonic()
+        positions = dict(begun) if isinstance(begun, dict) else {}  # older versions kept one number for all shards
+        with ahead(self._read(positions.copy()), _PAGES_AHEAD, "read", stop) as read:
+            for operations, shard, position in read:
+                positions[str(shard)] = position
                 result = run(self.client, bulk.write(self.build.index, operations, backoff=_BACKOFF))
                 for failure in result.failures[: max(0, _REPORTED - self.done.refused)]:
                     logger.warning("document %s refused: %s", failure.id, failure.reason or failure.type)
                 self.done.refused += len(result.failures)
                 self.done.copied += result.written
                 if time.monotonic() - kept >= _TOLD_EVERY:
-                    self.build = self.build.keep(self.client, position=position)
+                    self.build = self.build.keep(self.client, position=positions)
                     kept = time.monotonic()
                     logger.info("copied %s documents; the old index has %s", f"{self.done.copied:,}", f"{total:,}")
-        self.build = self.build.keep(self.client, position=position)
+        self.build = self.build.keep(self.client, position=positions)
 
-    def _read(self) -> Iterator[tuple[list[Operation], int]]:
-        """Yield the documents that are not copied yet in pages, each with the position of its last one."""
-        binary, since = self.server.base64_doc_values, self.build.position
-        search: dict[str, Any] = {"sort": ["_seq_no"]}
-        if since is not None:
-            search["query"] = {"range": {"_seq_no": {"gte": since}}}
+    def _read(self, positions: Mapping[str, int]) -> Iterator[tuple[list[Operation], int, int]]:
+        """Yield the documents that are not copied yet in pages, each with its shard and the position of its last one.
+
+        :param positions: Where to go on; shards count each for itself.
+        """
+        binary = self.server.base64_doc_values
+        wanted = source_filter(return_embedding=not binary, excludes_vectors=self.server.gives_vectors_on_request)
+        search: dict[str, Any] = {"sort": ["_seq_no"], "source": wanted.get("_source")}
         if binary:
             search["docvalue_fields"] = vector_fields()
-        wanted = source_filter(return_embedding=not binary, excludes_vectors=self.server.gives_vectors_on_request)
-        for hits in pages(self.client, self.old.name, size=_PAGE, source=wanted.get("_source"), **search):
-            yield [operation("index", hit["_id"], self._body(hit)) for hit in hits], hits[-1]["sort"][0]
+        for shard in range(self.shards):
+            search["query"] = {"range": {"_seq_no": {"gte": positions.get(str(shard), 0)}}}
+            for hits in pages(self.client, self.old.name, size=_PAGE, shard=shard, **search):
+                operations = [operation("index", hit["_id"], self._body(hit)) for hit in hits]
+                yield operations, shard, hits[-1]["sort"][0]
 
     def _body(self, hit: Mapping[str, Any]) -> dict[str, Any]:
         body: dict[str, Any] = hit["_source"]

@@ -311,6 +311,49 @@ def test_a_killed_rebuild_goes_on_and_then_switches(client, connection, es_inges
     assert es_ingest("verify", alias, "--no-encode").returncode == 0
 
 
+def test_a_killed_rebuild_of_several_shards_misses_nothing_that_came_meanwhile(
+    client, connection, es_ingest, begin, begun, alias, fill, stored
+):
+    first, shards = f"{alias}-first", range(3)
+    fill(first, records(600), shards=3)
+    in_shard = [
+        {hit["_id"] for hit in client.search(index=first, size=600, preference=f"_shards:{shard}")["hits"]["hits"]}
+        for shard in shards
+    ]
+    assert all(len(found) > 100 for found in in_shard)
+    busiest = [one for one in records(600) if f"{one.id}#0" in in_shard[0]]
+    for version in range(4):  # this shard counts much further than the others
+        fill(first, [replace(one, meta={**one.meta, "version": version}) for one in busiest])
+    client.indices.put_alias(index=first, name=alias)
+    process = begin("-c", SLOW, connection.url, alias)
+    name, count = wait_for(lambda: begun(450), process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert 450 <= count < 600
+    changed = [one for n in shards for one in records(600) if f"{one.id}#0" in in_shard[n]][::7]
+    fill(first, [replace(one, text=f"{one.text} And of its stones.") for one in changed])
+    fill(first, records(30, start=900))
+    done = es_ingest("rebuild", alias, "--quantisation", "flat", "--json", "--quiet")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["index"] == name
+    assert len(changed) + 30 <= told["copied"] < 600
+    assert stored(name) == stored(first)
+
+
+def test_an_unfinished_rebuild_of_an_older_version_is_done_from_its_beginning(client, index, fill, monkeypatch, stored):
+    fill(index, records(20), shards=3)
+    stop = Stop()
+    with monkeypatch.context() as patch:
+        patch.setattr(module._Rebuilding, "finish", lambda self: stop.ask())
+        begun = rebuild(client, index, stop=stop).index
+    (build,) = (one for one in builds(client) if one.index == begun)
+    build.keep(client, position=15)
+    done = rebuild(client, index)
+    assert (done.index, done.copied) == (begun, 20)
+    assert stored(begun) == stored(index)
+
+
 def test_the_command(client, es_ingest, index, fill):
     fill(index, records(20))
     done = es_ingest("rebuild", index, "--quantisation", "bbq", "--analyzer", "simple", "--to", f"{index}-new")
