@@ -92,7 +92,7 @@ def run(
     with reported():
         from es_ingest.cluster import open_cluster
         from es_ingest.corpus import Corpus
-        from es_ingest.indices.builds import building, origin_of
+        from es_ingest.indices.builds import building, claim, origin_of
         from es_ingest.indices.expected import encoded_again
         from es_ingest.indices.switch import KEEP, take_over
         from es_ingest.indices.verify import verify
@@ -123,7 +123,9 @@ def run(
             build = None
             if alias is not None:
                 origin = origin_of("run", corpus.job)
-                build = stack.enter_context(building(client, alias, alias=alias, origin=origin, fresh=fresh))
+                build = stack.enter_context(
+                    building(client, alias, alias=alias, origin=origin, fresh=fresh, by_ledger=True)
+                )
             elif fresh:
                 start_over(client, str(index))
             name = build.index if build else str(index)
@@ -140,6 +142,8 @@ def run(
                 replicas=replicas,
                 meta=build.to_meta() if build else None,
             )
+            if build:
+                claim(client, build)
             count = corpus.rows if corpus.can_be_counted else None
             watched = metrics(metrics_file, alias or name)
             with Stop() as stop, shown(console, count, quiet=quiet) as progress, watched as keep_figures:

@@ -1,8 +1,8 @@
 """Indices that are built beside the ones that are searched, and what each keeps of that in its mapping.
 
 ``medte_build`` in the mapping's `_meta` says for which alias an index was built and from what, and whether it is still
-being built. So the same command after a crash, from any machine, goes on with the same index, and a rollback knows
-which indices there are to go back to.
+being built. So the same command after a crash goes on with the same index, no other machine builds for the same alias
+meanwhile, and a rollback knows which indices there are to go back to.
 """
 
 import datetime
@@ -18,9 +18,9 @@ import orjson
 from elasticsearch import Elasticsearch
 
 from es_ingest.indices.meta import keep_in_meta
-from es_ingest.ingest import start_over
+from es_ingest.ingest import start_over, target_of
 from es_ingest.search import readable_index
-from es_ingest.stream.ledger import ledger_folder
+from es_ingest.stream.ledger import ledger_folder, ledger_path
 from es_ingest.stream.locking import alone
 from medte_haystack.errors import IndexContractError, IndexMissingError
 from medte_haystack.index import describe_index, run
@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 KEY = "medte_build"
 State = Literal["building", "done", "withdrawn"]
+_WAIT = "wait for it to end, then run the same command again"
 _TIME = re.compile(r"-\d{8}-\d{6}(-\d+)?$")  # at the end of a name made here
 
 
@@ -54,6 +55,11 @@ class Build:
     def to_meta(self) -> dict[str, Any]:
         """Return it as it goes to `_meta`."""
         return {KEY: {name: value for name, value in asdict(self).items() if name != "index"}}
+
+    def replaces(self, other: "Build") -> bool:
+        """Tell whether it is being built for what the other one is: only one of them can go on."""
+        same = self.alias == other.alias and (self.alias is not None or self.origin == other.origin)
+        return same and self.state == "building"
 
     def keep(self, client: Elasticsearch, **changes: Any) -> "Build":
         """Change it in the index, and return it as changed."""
@@ -123,33 +129,69 @@ def building(
     origin: str,
     name: str | None = None,
     fresh: bool = False,
+    by_ledger: bool = False,
 ) -> Iterator[Build]:
-    """Claim an index to build, for the time of a ``with`` block: the one that was begun before, or a new name.
+    """Choose an index to build, for the time of a ``with`` block: the one that was begun before, or a new name.
+
+    Other processes of this machine cannot do the same meanwhile; call :func:`claim` when the index is made.
 
     :param stem: What a new name begins with.
     :param alias: Alias that the index will take over; None for none.
     :param origin: What it is built from.
     :param name: The new index's name; None makes one of the stem and the time.
     :param fresh: Delete what was begun before.
+    :param by_ledger: Whether it can go on only where the index's ledger is.
     :returns: What the index keeps, or shall keep when it is made.
     :raises LedgerError: If another process builds the same.
-    :raises IndexContractError: If one was begun from something else, or the name is taken.
+    :raises IndexContractError: If one was begun from something else or elsewhere, or the name is taken.
     """
     config = next(iter(client.transport.node_pool.all())).config
     place = hashlib.blake2b(f"{config.host}:{config.port}".encode(), digest_size=4).hexdigest()
     with alone(ledger_folder() / f"{alias or stem}-{place}.build", f"the building of {alias or stem!r}"):
-        yield _begun(client, alias, origin, name, fresh=fresh) or Build(
-            name or _free_name(client, stem), alias, origin, now()
-        )
+        wanted = Build(name or _free_name(client, stem), alias, origin, now())
+        begun = _begun(client, wanted, fresh=fresh)
+        if begun is None and name is not None and client.indices.exists(index=name):
+            raise IndexContractError(f"index {name!r} is there already; give another name, or delete it", index=name)
+        if begun and by_ledger and not ledger_path(target_of(client, begun.index)).is_file():
+            raise IndexContractError(
+                f"index {begun.index!r} was begun for alias {alias!r} elsewhere, where it may still be built: its"
+                f" ledger is not in {ledger_folder()}; finish it there, or delete it with --fresh",
+                index=begun.index,
+            )
+        yield begun or wanted
 
 
-def _begun(client: Elasticsearch, alias: str | None, origin: str, name: str | None, *, fresh: bool) -> Build | None:
+def claim(client: Elasticsearch, build: Build) -> None:
+    """Check that nobody else is building the same; call it once the index is made.
+
+    Of two machines that begin at the same time, the one whose index was made later gives way.
+
+    :raises IndexContractError: If somebody else is; the index that was made for nothing is deleted.
+    """
+    found = {one.index: one for one in builds(client)}
+    if found.get(build.index) != build:
+        raise IndexContractError(f"index {build.index!r} is being built by somebody else; {_WAIT}", index=build.index)
+    rivals = [name for name, one in found.items() if one.replaces(build) and name != build.index]
+    settings = client.indices.get_settings(
+        index=[build.index, *rivals], name="index.creation_date", ignore_unavailable=True, flat_settings=True
+    )
+    made = {name: int(body["settings"]["index.creation_date"]) for name, body in settings.items()}
+    for name in rivals:
+        if name in made and made[name] <= made[build.index]:
+            client.indices.delete(index=build.index)
+            raise IndexContractError(
+                f"index {name!r} is being built for the same, and was begun first; {_WAIT}", index=name
+            )
+
+
+def _begun(client: Elasticsearch, wanted: Build, *, fresh: bool) -> Build | None:
+    alias, origin = wanted.alias, wanted.origin
     held = None if alias is None else holder(client, alias)
     unfinished = []
     for one in builds(client):
         if one.index == held and one.state != "done":  # killed between taking over the name and saying so
             one.keep(client, state="done", time=now())
-        elif one.state == "building" and one.alias == alias and (alias is not None or one.origin == origin):
+        elif one.replaces(wanted):
             unfinished.append(one)
     if fresh:
         for one in unfinished:
@@ -164,8 +206,6 @@ def _begun(client: Elasticsearch, alias: str | None, origin: str, name: str | No
             )
         logger.info("going on with index %s, begun %s (--fresh begins anew)", one.index, one.time[:19])
         return one
-    if name is not None and client.indices.exists(index=name):
-        raise IndexContractError(f"index {name!r} is there already; give another name, or delete it", index=name)
     return None
 
 

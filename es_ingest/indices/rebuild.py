@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from elasticsearch import Elasticsearch
 
-from es_ingest.indices.builds import Build, building, check_whole, now, origin_of
+from es_ingest.indices.builds import Build, building, check_whole, claim, now, origin_of
 from es_ingest.indices.expected import copied_from
 from es_ingest.indices.loading import begin_loading, being_loaded, end_loading
 from es_ingest.indices.snapshot import pages
@@ -175,6 +175,7 @@ class _Rebuilding:
         """Make the new index, unless it is there."""
         spec = self._spec(shape)
         run(self.client, create_index(self.build.index, spec, self.server))
+        claim(self.client, self.build)
         made = readable_index(self.client, self.build.index)
         assert made.fingerprint is not None  # noqa: S101  of a readable index
         self.done.quantisation, self.done.analyzer = made.quantisation, made.fingerprint.analyzer

@@ -4,12 +4,13 @@ import logging
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from elasticsearch import Elasticsearch, NotFoundError
+from elasticsearch import ApiError, Elasticsearch, NotFoundError
 
 from es_ingest.indices.builds import Build, builds, check_whole, holder, now
 from es_ingest.indices.verify import PARTIAL, Verification
 from es_ingest.ingest import start_over
 from medte_haystack.errors import IndexContractError, MedTEError
+from medte_haystack.index.server_errors import cause_of
 
 logger = logging.getLogger(__name__)
 
@@ -121,7 +122,8 @@ def move(client: Elasticsearch, alias: str, before: str | None, after: str) -> N
         return
     try:
         if before is None:
-            actions: list[dict[str, Any]] = [{"add": {"index": after, "alias": alias}}]
+            # A write index, since there can be one alone: else two that are added at the same time would both stay.
+            actions: list[dict[str, Any]] = [{"add": {"index": after, "alias": alias, "is_write_index": True}}]
         else:
             shape = client.indices.get_alias(index=before, name=alias)[before]["aliases"][alias]
             actions = [
@@ -129,11 +131,12 @@ def move(client: Elasticsearch, alias: str, before: str | None, after: str) -> N
                 {"add": {**shape, "index": after, "alias": alias}},
             ]
         client.indices.update_aliases(actions=actions)
-    except NotFoundError as error:
+    except ApiError as error:
+        if not isinstance(error, NotFoundError) and "more than one write index" not in cause_of(error)[1]:
+            raise
+        what = "made" if before is None else f"taken from {before!r}"
         raise IndexContractError(
-            f"alias {alias!r} was taken from {before!r} by somebody else meanwhile; look, then run the same command"
-            " again",
-            index=alias,
+            f"alias {alias!r} was {what} by somebody else meanwhile; look, then run the same command again", index=alias
         ) from error
     logger.info("alias %s: %s -> %s", alias, before or "new", after)
 
