@@ -16,10 +16,11 @@ from es_ingest.progress import Shown
 from es_ingest.records import Malformed, Record
 from es_ingest.stream.dead_letters import DeadLetters
 from es_ingest.stream.flow import Making, Stream
-from es_ingest.stream.ledger import Ledger, Target, ledger_path
+from es_ingest.stream.ledger import Ledger
 from es_ingest.stream.locking import alone, lock_of
 from es_ingest.stream.stopping import Stop
 from es_ingest.stream.summary import Summary
+from es_ingest.stream.target import Target, ledger_path
 from medte_haystack.encoder import Encoder, TokenSplitter
 from medte_haystack.errors import IndexContractError, IndexMissingError
 from medte_haystack.index import (

@@ -19,9 +19,9 @@ from es_ingest.indices.verify import OF_CONTENT, PARTIAL, Finding, Verification,
 from es_ingest.ingest import target_of
 from es_ingest.search import readable_index
 from es_ingest.stream.ahead import ahead
-from es_ingest.stream.ledger import ledger_path
 from es_ingest.stream.ledger_reader import LedgerReader
 from es_ingest.stream.stopping import Stop
+from es_ingest.stream.target import ledger_path
 from medte_haystack.errors import IndexContractError
 from medte_haystack.index import (
     IndexInfo,

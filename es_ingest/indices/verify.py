@@ -14,8 +14,8 @@ from es_ingest.indices.expected import Expected, VectorCheck, check_vectors
 from es_ingest.indices.loading import being_loaded
 from es_ingest.ingest import target_of
 from es_ingest.search import readable_index
-from es_ingest.stream.ledger import ledger_path
 from es_ingest.stream.ledger_reader import LedgerReader, read_ledger
+from es_ingest.stream.target import ledger_path
 
 SAMPLE = 200  # chunks
 PARTIAL = "partial"

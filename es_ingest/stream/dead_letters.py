@@ -12,7 +12,8 @@ from typing import IO, Any
 import numpy as np
 
 from es_ingest.records import Malformed, ReadError, Record
-from es_ingest.stream.ledger import as_json, ledger_folder
+from es_ingest.stream.content import as_json
+from es_ingest.stream.target import ledger_folder
 
 
 class DeadLetterError(Exception):

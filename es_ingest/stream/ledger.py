@@ -6,10 +6,7 @@ killed at any moment leaves a ledger that is true; a machine that loses power ma
 written again.
 """
 
-import hashlib
 import json
-import os
-import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -18,49 +15,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import orjson
+from es_ingest.stream.content import as_json
+from es_ingest.stream.content import content_hash as content_hash
+from es_ingest.stream.ledger_file import fault, locked, open_file, told
+from es_ingest.stream.target import Target
 
-from es_ingest.records import Record
-from es_ingest.stream.locking import LedgerError, alone
-
-_FORMAT = 1
-_HASH_BYTES = 16
 _PAGE = 10_000  # rows held at a time
 _ROWS = 1000  # entered by one statement
-_ANY = ("utf-8", "surrogatepass")  # Elasticsearch refuses a lone surrogate; that is the record's trouble, not the run's
 
-_TABLES = """
-create table about (name text primary key, value text not null) without rowid;
-create table job (number integer primary key, name text not null unique, mapping text not null);
-create table record (
-    number integer primary key,
-    id text not null unique,
-    hash blob not null,
-    chunks integer not null,
-    job integer not null,
-    run integer not null,
-    position text not null
-);
-create table flight (number integer primary key autoincrement, run integer not null, records text not null);
-"""
 _LANDED = """
 insert into record (id, hash, chunks, job, run, position) values ?
 on conflict (id) do update set hash = excluded.hash, chunks = excluded.chunks, job = excluded.job, run = excluded.run,
     position = excluded.position
 """
-_NAMES = ("about", "job", "record", "flight")
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What a ledger is about; another index of the same name, elsewhere or later, is another target.
-
-    :param index: Name of the index.
-    :param uuid: The index's uuid.
-    """
-
-    index: str
-    uuid: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,28 +56,6 @@ class Acknowledged:
     position: str
 
 
-def content_hash(record: Record) -> bytes:
-    """Return 16 bytes that change when anything of a record changes that is stored or embedded."""
-    meta = as_json(record.meta, orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS).encode()
-    title, text = record.title.encode(*_ANY), record.text.encode(*_ANY)
-    vector = b"" if record.vector is None else record.vector.tobytes()
-    hashed = hashlib.sha256(b"%d %d %d " % (len(title), len(text), len(meta)))  # where one ends and the next begins
-    hashed.update(b"".join((title, text, meta, vector)))
-    return hashed.digest()[:_HASH_BYTES]
-
-
-def ledger_folder() -> Path:
-    """Return where ledgers and dead letters are kept: ``ES_INGEST_STATE``, or the user's state folder."""
-    if chosen := os.environ.get("ES_INGEST_STATE"):
-        return Path(chosen).expanduser()
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "es-ingest"
-
-
-def ledger_path(target: Target) -> Path:
-    """Return where the ledger of an index is kept, unless the user names a file."""
-    return ledger_folder() / f"{target.index}-{target.uuid}.sqlite"
-
-
 class Ledger:
     """An open ledger, a context manager. Threads may share it; another process may not open it meanwhile.
 
@@ -123,14 +68,15 @@ class Ledger:
 
     def __init__(self, path: Path | None, target: Target, job: str, mapping: Mapping[str, Any]) -> None:
         self.path = path
-        self.new = False
+        self.new = True
         """Whether it has not been told yet, by :meth:`adopted`, what the index held before it."""
         self._lock = threading.RLock()
         with ExitStack() as stack:
             if path is not None:
-                stack.enter_context(self._locked(path))
+                stack.enter_context(locked(path))
             with self._told():
-                self._base = self._open(target)
+                self._base = open_file(path, target)
+                self.new = not self._base.execute("select 1 from about where name = 'adopted'").fetchone()
                 self._job = self._enter(job, mapping)
                 self._run = self._next_run()
             self._lock_on_file = stack.pop_all()
@@ -249,54 +195,6 @@ class Ledger:
             records, chunks = self._base.execute("select count(*), coalesce(sum(chunks), 0) from record").fetchone()
         return records, chunks
 
-    @contextmanager
-    def _locked(self, path: Path) -> Iterator[None]:
-        if path.is_dir():
-            raise self._error("is a folder; name a file with --ledger")
-        with alone(path, f"the ledger {path}", "name another file with --ledger"):
-            try:
-                path.touch(mode=0o600)
-            except OSError as error:
-                raise self._error(f"cannot be opened ({error}); name another file with --ledger") from error
-            yield
-
-    def _open(self, target: Target) -> sqlite3.Connection:
-        base = sqlite3.connect(self.path or ":memory:", check_same_thread=False, isolation_level="IMMEDIATE")
-        try:
-            tables = {name for (name,) in base.execute("select name from sqlite_master where type = 'table'")}
-            if tables and not tables.issuperset(_NAMES):
-                raise self._error("is a database of something else; name another file with --ledger")
-            base.execute("pragma journal_mode = wal")
-            base.execute("pragma synchronous = normal")
-            if not tables:
-                self._begin(base, target)
-            self._check(base, target)
-        except BaseException:
-            base.close()
-            raise
-        return base
-
-    def _check(self, base: sqlite3.Connection, target: Target) -> None:
-        about = dict(base.execute("select name, value from about"))
-        if about["format"] != str(_FORMAT):
-            raise self._error(f"has format {about['format']}, not {_FORMAT}; use the version that made it, or --fresh")
-        if about["index"] != target.index:
-            raise self._error(f"is about index {about['index']!r}, not {target.index!r}; name another with --ledger")
-        if about["uuid"] != target.uuid:
-            self._begin(base, target)
-            about = {}
-        self.new = "adopted" not in about
-
-    def _begin(self, base: sqlite3.Connection, target: Target) -> None:
-        with base:
-            base.execute("begin immediate")  # of itself it would begin with the first row, not with the tables
-            for table in _NAMES:
-                base.execute(f"drop table if exists {table}")
-            for statement in filter(str.strip, _TABLES.split(";")):
-                base.execute(statement)
-            about = {"format": _FORMAT, "index": target.index, "uuid": target.uuid, "runs": 0}
-            base.executemany("insert into about values (?, ?)", [(name, str(v)) for name, v in about.items()])
-
     def _enter(self, job: str, mapping: Mapping[str, Any]) -> int:
         with self._base:
             self._base.execute("insert or ignore into job (name, mapping) values (?, ?)", (job, _sorted(mapping)))
@@ -309,9 +207,10 @@ class Ledger:
                 return int(number)  # nothing came of the former
         for name in sorted(before.keys() | mapping.keys()):
             if before.get(name) != mapping.get(name):
-                raise self._error(
+                raise fault(
+                    self.path,
                     f"was made with {name} {before.get(name)!r}, not {mapping.get(name)!r}; take the former, or begin"
-                    " again with --fresh, which deletes the index"
+                    " again with --fresh, which deletes the index",
                 )
         raise AssertionError("two mappings that differ have a name in which they do")
 
@@ -335,28 +234,8 @@ class Ledger:
 
     @contextmanager
     def _told(self) -> Iterator[None]:
-        with self._lock:
-            try:
-                yield
-            except sqlite3.Error as error:
-                raise self._error(
-                    f"cannot be read or written ({error}); see to the disk, then run the same command again: what the"
-                    " server acknowledged meanwhile is written once more"
-                ) from error
-
-    def _error(self, what: str) -> LedgerError:
-        return LedgerError(f"the ledger {self.path or 'in memory'} {what}", str(self.path))
-
-
-def as_json(value: object, option: int | None = None) -> str:
-    """Return a value as JSON, also what orjson refuses.
-
-    :param option: Of orjson.
-    """
-    try:
-        return orjson.dumps(value, default=str, option=option).decode()
-    except TypeError:  # a lone surrogate, or an integer of more than 64 bits
-        return json.dumps(value, default=str, sort_keys=True)
+        with self._lock, told(self.path):
+            yield
 
 
 def _sorted(mapping: Mapping[str, Any]) -> str:

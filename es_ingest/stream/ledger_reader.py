@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from es_ingest.stream.ledger import Target
 from es_ingest.stream.locking import LedgerError, alone
+from es_ingest.stream.target import Target
 
 _PAGE = 10_000  # rows held at a time
 

@@ -16,8 +16,8 @@ from elasticsearch import Elasticsearch
 
 from es_ingest.ingest import Ingester, RunOptions, target_of
 from es_ingest.records import Record
-from es_ingest.stream.ledger import Target
 from es_ingest.stream.stopping import Stop
+from es_ingest.stream.target import Target
 from medte_haystack.index import Fingerprint
 
 DIM = 16

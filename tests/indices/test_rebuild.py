@@ -15,8 +15,10 @@ from es_ingest.indices.rebuild import Shape, rebuild
 from es_ingest.indices.switch import NotWholeError, roll_back
 from es_ingest.indices.verify import verify
 from es_ingest.ingest import target_of
-from es_ingest.stream.ledger import Ledger, LedgerError, ledger_path
+from es_ingest.stream.ledger import Ledger
+from es_ingest.stream.locking import LedgerError
 from es_ingest.stream.stopping import Stop
+from es_ingest.stream.target import ledger_path
 from medte_haystack.errors import IndexContractError, IndexMissingError
 from medte_haystack.index import QUANTISATIONS, Server, describe_index, knn_body, run
 from tests.indices.conftest import MADE_BY, records, wait_for

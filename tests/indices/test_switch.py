@@ -18,7 +18,8 @@ from es_ingest.indices.builds import building, builds, claim, holder
 from es_ingest.indices.switch import NotWholeError, move, roll_back, take_over
 from es_ingest.indices.verify import Finding, Verification, verify
 from es_ingest.ingest import target_of
-from es_ingest.stream.ledger import LedgerError, ledger_path
+from es_ingest.stream.locking import LedgerError
+from es_ingest.stream.target import ledger_path
 from medte_haystack.errors import IndexContractError, IndexMissingError
 from medte_haystack.index import IndexSpec, Server, create_index, document_knn_body, run
 from tests.indices.conftest import MADE_BY, records, wait_for

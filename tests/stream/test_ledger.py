@@ -15,7 +15,11 @@ import pytest
 
 from es_ingest.records import Record
 from es_ingest.stream import ledger as module
-from es_ingest.stream.ledger import Acknowledged, Ledger, LedgerError, Target, content_hash, ledger_path
+from es_ingest.stream import ledger_file
+from es_ingest.stream.content import content_hash
+from es_ingest.stream.ledger import Acknowledged, Ledger
+from es_ingest.stream.locking import LedgerError
+from es_ingest.stream.target import Target, ledger_path
 
 MAPPING = {"format": "jsonl", "id": "pmid", "chunk_tokens": None}
 
@@ -140,7 +144,7 @@ class TestRefused:
 
     def test_another_format(self, path, monkeypatch):
         ledger(path).__exit__(None, None, None)
-        monkeypatch.setattr(module, "_FORMAT", 2)
+        monkeypatch.setattr(ledger_file, "_FORMAT", 2)
         with pytest.raises(LedgerError, match="has format 1, not 2"):
             ledger(path)
 

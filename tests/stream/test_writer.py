@@ -11,8 +11,10 @@ from elasticsearch import ConnectionError as UnreachableError
 from es_ingest.stream import writer
 from es_ingest.stream.dead_letters import DeadLetterError
 from es_ingest.stream.entries import Entry
-from es_ingest.stream.ledger import Ledger, LedgerError, Target
+from es_ingest.stream.ledger import Ledger
+from es_ingest.stream.locking import LedgerError
 from es_ingest.stream.stopping import Stop
+from es_ingest.stream.target import Target
 from es_ingest.stream.writer import Writer
 from medte_haystack.errors import BulkWriteError
 from medte_haystack.index import Chunk, bulk
