@@ -232,7 +232,7 @@ class Ingester:
                 ledger.removed(names)
                 summary.missing += len(names)
                 summary.removed += chunks
-        known = ledger.known(list(stream.unsettled))  # only now: it marks them as seen
+        known = ledger.entered(list(stream.unsettled))
         strays = {name: most for name, most in stream.unsettled.items() if name not in known}
         for _, chunks in remove_records(self.client, self.info.name, strays.items(), backoff):
             summary.removed += chunks

@@ -1,9 +1,10 @@
 """The ledger: which records of which sources the server has acknowledged, so that a run goes on where one stopped.
 
 One SQLite file an index. A record stands in it once the server has acknowledged all of its chunks, with the hash of its
-content; what was sent and not acknowledged is noted beforehand, since some of it may have arrived. A process that is
-killed at any moment leaves a ledger that is true; a machine that loses power may lose its last second, which is then
-written again.
+content; what was sent and not acknowledged is noted beforehand, since some of it may have arrived. A record belongs to
+every job that has met it and not missed it since: to the one that stands with it, and to those in a table beside, which
+stays empty while no two jobs have a record of the same id. A process that is killed at any moment leaves a ledger that
+is true; a machine that loses power may lose its last second, which is then written again.
 """
 
 import json
@@ -23,10 +24,19 @@ from es_ingest.stream.target import Target
 _PAGE = 10_000  # rows held at a time
 _ROWS = 1000  # entered by one statement
 
+_KNOWN = """
+select record.id, number, hash, chunks, run,
+    job in (0, ?) or exists (select 1 from also where also.record = number and also.job = ?)
+from json_each(?) join record on record.id = value
+"""
+_STANDING = """
+select number, id, chunks, (select min(also.job) from also where also.record = number) from record where job = ?
+"""
+_BESIDE = "select number, id, chunks, record.job from also join record on number = also.record where also.job = ?"
 _LANDED = """
 insert into record (id, hash, chunks, job, run, position) values ?
-on conflict (id) do update set hash = excluded.hash, chunks = excluded.chunks, job = excluded.job, run = excluded.run,
-    position = excluded.position
+on conflict (id) do update set hash = excluded.hash, chunks = excluded.chunks, run = excluded.run,
+    position = excluded.position, job = case job when 0 then excluded.job else job end
 """
 
 
@@ -92,16 +102,22 @@ class Ledger:
         self._lock_on_file.close()
 
     def known(self, ids: Sequence[str]) -> dict[str, Known]:
-        """Return what is known of records, by id, and mark them as seen in this run."""
+        """Return what is known of records that the sources have, by id; they are this job's from now on, and seen."""
         with self._told():
-            rows = self._base.execute(
-                "select record.id, number, hash, chunks, run from json_each(?) join record on record.id = value",
-                (as_json(ids),),
-            ).fetchall()
+            rows = self._base.execute(_KNOWN, (self._job, self._job, as_json(ids))).fetchall()
+            if others := [(row[1], self._job) for row in rows if not row[-1]]:
+                with self._base:
+                    self._base.executemany("insert or ignore into also (record, job) values (?, ?)", others)
         return {
             name: Known(number, digest, chunks, self._mark(number) or run == self._run)
-            for name, number, digest, chunks, run in rows
+            for name, number, digest, chunks, run, _ in rows
         }
+
+    def entered(self, ids: Sequence[str]) -> set[str]:
+        """Return which records the ledger has, whether or not the sources have them."""
+        query = "select record.id from json_each(?) join record on record.id = value"
+        with self._told():
+            return {name for (name,) in self._base.execute(query, (as_json(ids),))}
 
     def sending(self, records: Iterable[tuple[str, int]]) -> int:
         """Note that chunks of records are about to be sent; return the note's number.
@@ -131,7 +147,10 @@ class Ledger:
         self.new = False
 
     def landed(self, notes: Iterable[int], records: Sequence[Acknowledged]) -> None:
-        """Enter acknowledged records, and drop the notes all of whose records are settled."""
+        """Enter acknowledged records, and drop the notes all of whose records are settled.
+
+        :param records: Records that :meth:`known` was asked for before.
+        """
         with self._told(), self._base:
             for first in range(0, len(records), _ROWS):
                 some = records[first : first + _ROWS]
@@ -156,20 +175,38 @@ class Ledger:
             self._base.execute("delete from flight where run < ?", (self._run,))
 
     def missing(self) -> Iterator[tuple[str, int]]:
-        """Yield id and chunks of this job's records that were not seen in this run."""
+        """Yield id and chunks of records that this job alone had and that were not seen in this run.
+
+        Those that another job has as well are that one's from now on.
+        """
+        for page in self._unseen(_BESIDE):
+            self._leave((number, self._job) for number, *_ in page)
+        for page in self._unseen(_STANDING):
+            left = [(heir, number) for number, _, _, heir in page if heir]
+            with self._told(), self._base:
+                self._base.executemany("update record set job = ? where number = ?", left)
+                self._leave((number, heir) for heir, number in left)
+            yield from ((id, chunks) for _, id, chunks, heir in page if not heir)  # noqa: A001
+
+    def _unseen(self, query: str) -> Iterator[list[tuple[int, str, int, int | None]]]:
+        """Yield pages of this job's records that this run has not seen.
+
+        :param query: Gives number, id, chunks and another job that has it.
+        """
         last = 0
         while True:
             with self._told():
                 rows = self._base.execute(
-                    "select number, id, chunks from record where number > ? and job = ? and run < ?"
-                    " order by number limit ?",
-                    (last, self._job, self._run, _PAGE),
+                    f"{query} and number > ? and run < ? order by 1 limit ?", (self._job, last, self._run, _PAGE)
                 ).fetchall()
             if not rows:
                 return
-            for last, id, chunks in rows:  # noqa: A001
-                if not self._is_marked(last):
-                    yield id, chunks
+            last = rows[-1][0]
+            yield [row for row in rows if not self._is_marked(row[0])]
+
+    def _leave(self, records: Iterable[tuple[int, int]]) -> None:
+        with self._told(), self._base:
+            self._base.executemany("delete from also where record = ? and job = ?", records)
 
     def removed(self, ids: Sequence[str]) -> None:
         """Forget records that the server has removed."""
@@ -202,7 +239,8 @@ class Ledger:
             before: dict[str, Any] = json.loads(stored)
             if mapping == before:
                 return int(number)
-            if not self._base.execute("select 1 from record where job = ? limit 1", (number,)).fetchone():
+            mine = "select 1 from record where job = :job union all select 1 from also where job = :job limit 1"
+            if not self._base.execute(mine, {"job": number}).fetchone():
                 self._base.execute("update job set mapping = ? where number = ?", (_sorted(mapping), number))
                 return int(number)  # nothing came of the former
         for name in sorted(before.keys() | mapping.keys()):

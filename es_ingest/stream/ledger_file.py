@@ -8,9 +8,12 @@ from pathlib import Path
 from es_ingest.stream.locking import LedgerError, alone
 from es_ingest.stream.target import Target
 
-_FORMAT = 1
+_FORMAT = 2
 
-_TABLES = """
+_ALSO = """
+create table also (record integer not null, job integer not null, primary key (record, job)) without rowid;
+"""  # jobs that have a record, beside the one that stands in it
+_TABLES = f"""
 create table about (name text primary key, value text not null) without rowid;
 create table job (number integer primary key, name text not null unique, mapping text not null);
 create table record (
@@ -23,8 +26,10 @@ create table record (
     position text not null
 );
 create table flight (number integer primary key autoincrement, run integer not null, records text not null);
+{_ALSO}
 """
-_NAMES = ("about", "job", "record", "flight")
+_OF_FORMAT_1 = ("about", "job", "record", "flight")
+_NAMES = (*_OF_FORMAT_1, "also")
 
 
 def fault(path: Path | None, what: str) -> LedgerError:
@@ -70,7 +75,7 @@ def open_file(path: Path | None, target: Target) -> sqlite3.Connection:
     base = sqlite3.connect(path or ":memory:", check_same_thread=False, isolation_level="IMMEDIATE")
     try:
         tables = {name for (name,) in base.execute("select name from sqlite_master where type = 'table'")}
-        if tables and not tables.issuperset(_NAMES):
+        if tables and not tables.issuperset(_OF_FORMAT_1):
             raise fault(path, "is a database of something else; name another file with --ledger")
         base.execute("pragma journal_mode = wal")
         base.execute("pragma synchronous = normal")
@@ -85,12 +90,22 @@ def open_file(path: Path | None, target: Target) -> sqlite3.Connection:
 
 def _check(base: sqlite3.Connection, path: Path | None, target: Target) -> None:
     about = dict(base.execute("select name, value from about"))
+    if about["format"] == "1":
+        _upgrade(base)
+        about["format"] = str(_FORMAT)
     if about["format"] != str(_FORMAT):
         raise fault(path, f"has format {about['format']}, not {_FORMAT}; use the version that made it, or --fresh")
     if about["index"] != target.index:
         raise fault(path, f"is about index {about['index']!r}, not {target.index!r}; name another with --ledger")
     if about["uuid"] != target.uuid:
         _begin(base, target)
+
+
+def _upgrade(base: sqlite3.Connection) -> None:
+    with base:
+        base.execute("begin immediate")
+        base.execute(_ALSO)
+        base.execute("update about set value = ? where name = 'format'", (str(_FORMAT),))
 
 
 def _begin(base: sqlite3.Connection, target: Target) -> None:

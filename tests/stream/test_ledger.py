@@ -144,8 +144,8 @@ class TestRefused:
 
     def test_another_format(self, path, monkeypatch):
         ledger(path).__exit__(None, None, None)
-        monkeypatch.setattr(ledger_file, "_FORMAT", 2)
-        with pytest.raises(LedgerError, match="has format 1, not 2"):
+        monkeypatch.setattr(ledger_file, "_FORMAT", 3)
+        with pytest.raises(LedgerError, match="has format 2, not 3"):
             ledger(path)
 
     @pytest.mark.parametrize("table", ["about (name text, value text)", "record (patient text)"])
@@ -223,10 +223,53 @@ class TestKnown:
             assert set(opened.known([name, "other"])) == {name}
             assert [one[0] for one in opened.records()] == [name]
 
+    def test_entered_marks_nothing(self, path):
+        with ledger(path) as opened:
+            put(opened, done("a"))
+        with ledger(path, job="another") as opened:
+            assert opened.entered(["a", "b"]) == {"a"}
+            assert not opened.known(["a"])["a"].repeated
+
     def test_an_id_with_a_lone_surrogate_is_not_known(self, path):
         with ledger(path) as opened:
             put(opened, done("a"))
             assert set(opened.known(["\ud800", "a"])) == {"a"}
+
+
+class TestOfFormat1:
+    """As versions made it that knew one job for a record."""
+
+    @pytest.fixture
+    def old(self, path):
+        with ledger(path) as opened:
+            put(opened, done("a", chunks=2))
+            opened.sending([("b", 1)])
+            opened.adopted()
+            with opened._base:
+                opened._base.execute("drop table also")
+                opened._base.execute("update about set value = '1' where name = 'format'")
+        return path
+
+    def test_is_read_on(self, old):
+        with ledger(old, job="another") as opened:
+            assert not opened.new
+            assert (opened.totals(), opened.unsettled()) == ((1, 2), {"b": 1})
+            assert opened.known(["a"])["a"].chunks == 2
+        with ledger(old) as opened:
+            assert list(opened.missing()) == []
+        with ledger(old, job="another") as opened:
+            assert list(opened.missing()) == [("a", 2)]
+
+    def test_after_a_kill_at_any_statement(self, old, monkeypatch):
+        _Watched.source, _Watched.copies = old, []
+        connect = sqlite3.connect
+        with monkeypatch.context() as patch:
+            patch.setattr(sqlite3, "connect", lambda *given, **named: connect(*given, **named, factory=_Watched))
+            ledger(old).__exit__(None, None, None)
+        assert len(_Watched.copies) > 8
+        for copy in _Watched.copies:
+            with ledger(copy, job="another") as opened:
+                assert opened.known(["a"]).keys() == {"a"}
 
 
 class TestUnderWay:
@@ -361,6 +404,59 @@ class TestMissing:
                 opened.removed([name])
             assert list(opened.missing()) == []
             assert {name for name, _, _ in opened.records()} == {"r2", "r3", "r5", "r9", "x"}
+
+    def meet(self, path, job, *records, delete_missing=False):
+        """A run of a job; returns what is removed."""
+        with ledger(path, job=job) as opened:
+            before = opened.known([one.id for one in records])
+            put(opened, *(one for one in records if one.id not in before or before[one.id].hash != one.hash))
+            gone = [name for name, _ in opened.missing()] if delete_missing else []
+            opened.removed(gone)
+            return gone
+
+    @pytest.mark.parametrize("contents", [b"111", b"121", b"122"], ids=["same", "back again", "another"])
+    def test_not_what_another_job_has(self, path, contents):
+        first, second, third = (done("r", bytes([content])) for content in contents)
+        self.meet(path, "a", first, done("of a"))
+        self.meet(path, "b", second, done("of b"))
+        self.meet(path, "a", third, done("of a"))
+        assert self.meet(path, "a", delete_missing=True) == ["of a"]
+        assert self.meet(path, "a", delete_missing=True) == []
+        with ledger(path) as opened:
+            assert {name for name, *_ in opened.records()} == {"r", "of b"}
+        assert self.meet(path, "b", second, delete_missing=True) == ["of b"]
+        assert self.meet(path, "b", delete_missing=True) == ["r"]
+
+    def test_whichever_job_drops_it_first(self, path, monkeypatch):
+        monkeypatch.setattr(module, "_PAGE", 2)
+        names = [done(f"r{number}") for number in range(7)]
+        for jobs in ("ab", "ba", "abc", "cab", "bca"):
+            for job in sorted(jobs):
+                self.meet(path, job, *names)
+            *others, last = jobs
+            for job in others:
+                assert self.meet(path, job, names[0], delete_missing=True) == []
+                assert self.meet(path, job, delete_missing=True) == []
+            assert self.meet(path, last, names[0], delete_missing=True) == [one.id for one in names[1:]]
+            assert self.meet(path, last, delete_missing=True) == ["r0"]
+            with ledger(path) as opened:
+                assert opened._base.execute("select count(*) from also").fetchone() == (0,)
+
+    def test_nothing_more_is_kept_of_one_job(self, path):
+        for _ in range(3):
+            self.meet(path, "a", done("x"), done("y"))
+        with ledger(path, job="a") as opened:
+            opened.adopt([("z", 1)])
+            opened.known(["z"])
+            put(opened, done("z"))
+            assert opened._base.execute("select count(*) from also").fetchone() == (0,)
+        assert self.meet(path, "a", delete_missing=True) == ["x", "y", "z"]
+
+    def test_a_mapping_does_not_change_under_what_another_job_has_too(self, path):
+        self.meet(path, "a", done("r"))
+        self.meet(path, "b", done("r"))
+        with pytest.raises(LedgerError, match="was made with id 'pmid', not 'doi'"):
+            ledger(path, job="b", mapping=MAPPING | {"id": "doi"})
 
     def test_in_many_bytes_of_marks(self, path):
         names = [f"r{number:05}" for number in range(40_000)]
