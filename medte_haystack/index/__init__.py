@@ -1,6 +1,5 @@
 """The index contract: what a stored document looks like and what made it, agreed on by all who write and read."""
 
-from medte_haystack.index.bulk import BulkResult, Failure, Operation, operation
 from medte_haystack.index.contract import (
     CONTRACT_VERSION,
     RESERVED,
@@ -22,6 +21,8 @@ from medte_haystack.index.lifecycle import (
     open_index,
 )
 from medte_haystack.index.mapping import DEFAULT_QUANTISATION, QUANTISATIONS, index_options, mapping, settings
+from medte_haystack.index.operations import Operation, operation
+from medte_haystack.index.outcome import BulkResult, Failure
 from medte_haystack.index.queries import (
     MAX_CANDIDATES,
     MAX_OVERSAMPLING,

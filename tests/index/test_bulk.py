@@ -14,7 +14,8 @@ from elasticsearch import ConnectionError as UnreachableError
 
 from medte_haystack.errors import BulkWriteError, IndexContractError
 from medte_haystack.index import BulkResult, Failure, Pause, bulk, operation, run
-from medte_haystack.index.bulk import AT_ONCE, Backoff, Operation
+from medte_haystack.index.bulk import AT_ONCE, Backoff
+from medte_haystack.index.operations import Operation
 from medte_haystack.index.steps import AtOnce
 
 SECRET = "patient John Doe"
