@@ -9,7 +9,8 @@ from elasticsearch import Elasticsearch
 
 from es_ingest.ingest import Ingester, RunOptions
 from es_ingest.progress import Shown
-from es_ingest.readers.fields import FieldMapping, RowMapper
+from es_ingest.readers.fields import RowMapper
+from es_ingest.readers.mapping import FieldMapping
 from es_ingest.records import Malformed, Record
 from es_ingest.search import model_for, readable_index
 from es_ingest.stream.dead_letters import jobs_of, read_letters

@@ -10,7 +10,7 @@ from pathlib import Path
 from stat import S_ISREG
 
 from es_ingest.readers.beir import read_qrels, read_queries
-from es_ingest.readers.fields import FieldMapping
+from es_ingest.readers.mapping import FieldMapping
 from es_ingest.readers.registry import FORMATS, Reader, formats, register
 from es_ingest.readers.streams import STDIN, expand, label
 from es_ingest.records import Malformed, ReadError, Record

@@ -5,7 +5,7 @@ import binascii
 import re
 from html.parser import HTMLParser
 
-from es_ingest.readers.fields import RowError
+from es_ingest.readers.values import RowError
 
 PLAIN = ("text/plain",)
 HTML = ("text/html", "application/xhtml+xml")

@@ -9,8 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from es_ingest.readers.fields import FieldMapping, RowMapper
+from es_ingest.readers.fields import RowMapper
 from es_ingest.readers.jsonl import json_rows, rows
+from es_ingest.readers.mapping import FieldMapping
 from es_ingest.readers.registry import Reader
 from es_ingest.readers.streams import PACKED, read_lines
 from es_ingest.records import Malformed, ReadError, Record

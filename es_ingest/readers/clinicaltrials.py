@@ -21,9 +21,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from es_ingest.readers.fields import TEXT_JOIN, FieldMapping, RowError, scrub
+from es_ingest.readers.fields import TEXT_JOIN
+from es_ingest.readers.mapping import FieldMapping
 from es_ingest.readers.registry import Reader
 from es_ingest.readers.streams import DAMAGED, PACKED, open_bytes, read_lines, reason_of
+from es_ingest.readers.values import RowError, scrub
 from es_ingest.records import Malformed, ReadError, Record
 
 MAX_FILE_BYTES = 256 * 2**20  # a page of the API has 1,000 studies at most, some 20 MB

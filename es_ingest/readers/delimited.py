@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain, islice
 
-from es_ingest.readers.fields import FieldMapping, RowMapper, listed, raw_of, scrub
+from es_ingest.readers.fields import RowMapper
+from es_ingest.readers.mapping import FieldMapping
 from es_ingest.readers.registry import Reader
 from es_ingest.readers.streams import MAX_LINE_BYTES, PACKED, label, read_lines
+from es_ingest.readers.values import listed, raw_of, scrub
 from es_ingest.records import Malformed, ReadError, Record
 
 TAB_SUFFIXES = tuple(name + packed for name in (".tsv", ".tab") for packed in ("", *PACKED))

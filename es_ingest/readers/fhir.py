@@ -26,11 +26,13 @@ from pathlib import Path
 from typing import Any
 
 from es_ingest.readers.attachment import UnreadableError, decode, flatten, media_type
-from es_ingest.readers.fields import TEXT_JOIN, FieldMapping, RowError, scrub
+from es_ingest.readers.fields import TEXT_JOIN
 from es_ingest.readers.folder import walk
 from es_ingest.readers.jsonl import parse_object
+from es_ingest.readers.mapping import FieldMapping
 from es_ingest.readers.registry import Reader
 from es_ingest.readers.streams import STDIN, label, read_lines
+from es_ingest.readers.values import RowError, scrub
 from es_ingest.records import Malformed, ReadError, Record
 
 logger = logging.getLogger(__name__)

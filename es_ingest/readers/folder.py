@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from es_ingest.readers.fields import FieldMapping, scrub
+from es_ingest.readers.mapping import FieldMapping
 from es_ingest.readers.registry import Reader
 from es_ingest.readers.streams import DAMAGED, MAX_LINE_BYTES, PACKED, UTF8_BOM, open_bytes, reason_of
+from es_ingest.readers.values import scrub
 from es_ingest.records import Malformed, ReadError, Record
 
 MARKDOWN = (".md",)

@@ -9,9 +9,11 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
-from es_ingest.readers.fields import FieldMapping, RowError, RowMapper
+from es_ingest.readers.fields import RowMapper
+from es_ingest.readers.mapping import FieldMapping
 from es_ingest.readers.registry import Reader
 from es_ingest.readers.streams import PACKED, label, read_lines
+from es_ingest.readers.values import RowError
 from es_ingest.records import Malformed, Record
 
 logger = logging.getLogger(__name__)

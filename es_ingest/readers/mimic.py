@@ -25,9 +25,10 @@ from pathlib import Path
 from typing import Any
 
 from es_ingest.readers.delimited import named_rows
-from es_ingest.readers.fields import FieldMapping, RowError, raw_of
+from es_ingest.readers.mapping import FieldMapping
 from es_ingest.readers.registry import Reader
 from es_ingest.readers.streams import label
+from es_ingest.readers.values import RowError, raw_of
 from es_ingest.records import Malformed, Record
 
 logger = logging.getLogger(__name__)

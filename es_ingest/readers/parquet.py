@@ -12,9 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from es_ingest.readers.fields import FieldMapping, RowMapper, listed
+from es_ingest.readers.fields import RowMapper
+from es_ingest.readers.mapping import FieldMapping
 from es_ingest.readers.registry import Reader
 from es_ingest.readers.streams import reason_of
+from es_ingest.readers.values import listed
 from es_ingest.records import Malformed, ReadError, Record
 
 logger = logging.getLogger(__name__)

@@ -25,7 +25,8 @@ from collections.abc import Iterator
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, cast
 
-from es_ingest.readers.fields import TEXT_JOIN, FieldMapping
+from es_ingest.readers.fields import TEXT_JOIN
+from es_ingest.readers.mapping import FieldMapping
 from es_ingest.readers.registry import Reader
 from es_ingest.readers.streams import DAMAGED, label, open_bytes, reason_of
 from es_ingest.records import Malformed, ReadError, Record

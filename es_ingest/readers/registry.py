@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from es_ingest.readers.fields import FieldMapping
+from es_ingest.readers.mapping import FieldMapping
 from es_ingest.records import Malformed, Record
 
 

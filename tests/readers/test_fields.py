@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from es_ingest.readers.fields import FieldMapping, RowMapper
+from es_ingest.readers.fields import RowMapper
+from es_ingest.readers.mapping import FieldMapping
 from es_ingest.records import Malformed, ReadError, Record
 
 

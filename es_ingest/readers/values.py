@@ -1,0 +1,92 @@
+r"""Values of rows as JSON and Elasticsearch can hold them, and how messages name them.
+
+A lone surrogate (JSON can spell one: "\ud800") exists in no UTF-8 text and Elasticsearch refuses it, so it becomes
+U+FFFD, one character for one: offsets do not move.
+"""
+
+import datetime
+import json
+import math
+import re
+import uuid
+from collections.abc import Collection
+from decimal import Decimal
+from typing import Any
+
+MISSING: Any = object()
+"""The value of a field that a row has not."""
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_SHOWN_NAME = re.compile(r"[A-Za-z_][\w.\-]{0,39}", re.ASCII)
+
+
+class RowError(Exception):
+    """Why a row is not a record; readers turn it into `Malformed`."""
+
+
+def jsonable(value: Any, name: str, *, nan_is_null: bool = False) -> Any:
+    """Make a value what JSON and Elasticsearch can hold.
+
+    Dates and times become ISO 8601, durations seconds, decimals floats, UUIDs strings.
+
+    :param value: Any value of a row.
+    :param name: Its field, for the message.
+    :param nan_is_null: Take NaN as no value.
+    :raises RowError: If it is binary, of an unknown type, or a number that is not finite.
+    """
+    match value:
+        case None | bool() | int():
+            return value
+        case str():
+            return scrub(value)
+        case float() | Decimal():
+            if math.isfinite(value):
+                return float(value)
+            if nan_is_null and math.isnan(value):
+                return None
+            raise RowError(f"field {shown(name)} is {value}; Elasticsearch takes finite numbers only")
+        case dict():
+            return {scrub(str(k)): jsonable(v, f"{name}.{k}", nan_is_null=nan_is_null) for k, v in value.items()}
+        case list() | tuple():
+            return [jsonable(item, name, nan_is_null=nan_is_null) for item in value]
+        case datetime.date() | datetime.time():  # datetime is a date
+            return value.isoformat()
+        case datetime.timedelta():
+            return value.total_seconds()
+        case uuid.UUID():
+            return str(value)
+    raise RowError(f"field {shown(name)} is {kind_of(value)}, which metadata cannot hold")
+
+
+def scrub(text: str) -> str:
+    """Replace each lone surrogate by U+FFFD; the length stays."""
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
+
+
+def raw_of(row: object) -> str | None:
+    """Return a row as JSON, for the dead letters; None where it is nested too deeply."""
+    try:
+        return json.dumps(row, default=lambda value: value.tolist() if hasattr(value, "tolist") else str(value))
+    except RecursionError:
+        return None
+
+
+def kind_of(value: Any) -> str:
+    """Name a value's type the way a corpus author would."""
+    if value is MISSING:
+        return "missing"
+    kinds = {type(None): "null", bool: "true or false", int: "a number", float: "a number", str: "a string"}
+    kinds |= {list: "a list", tuple: "a list", dict: "an object", bytes: "binary"}
+    return kinds.get(type(value), f"of type {type(value).__name__}")
+
+
+def shown(name: str) -> str:
+    """Quote a field's name, cut short where it is very long."""
+    return repr(name if len(name) <= 80 else name[:80] + "…")
+
+
+def listed(names: Collection[str]) -> str:
+    """List field names; what does not look like one may be document text under a missing header and is only counted."""
+    shown = [repr(name) for name in names if _SHOWN_NAME.fullmatch(name)][:30]
+    hidden = len(names) - len(shown)
+    return ", ".join(shown + [f"{hidden} more"] * bool(hidden)) or "none"
