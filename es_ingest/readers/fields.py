@@ -1,8 +1,8 @@
-r"""From one row of named values to one record: which field is the id, the title, the text and the metadata.
+"""From one row of named values to one record: which field is the id, the title, the text and the metadata.
 
-Ids. Numbers become strings. A row without any id field gets a content id, the first 32 hex digits of
-sha256(title + "\n" + text), so that the same file read again overwrites and never duplicates. A row that has an id
-field with nothing in it is malformed.
+Ids. Numbers become strings. A row without any id field gets a content id, a hash of its title, text and metadata: the
+same row again is the same record, and rows that differ in anything that is kept are different ones. A row that has an
+id field with nothing in it is malformed.
 
 Text. A string, kept exactly as given. Several fields are joined by a blank line; null or blank ones are left out.
 
@@ -70,7 +70,7 @@ class RowMapper:
             raise RowError(f"no text field: none of {listed(TEXT_FIELDS)}")
         text = _text(row, text_fields)
         title = next((_title(row, name) for name in pick(row, fields.title, TITLE_FIELDS)), "")
-        record_id = next((_id(row, name) for name in pick(row, fields.id, ID_FIELDS)), None) or content_id(title, text)
+        record_id = next((_id(row, name) for name in pick(row, fields.id, ID_FIELDS)), None)
         vector = None if fields.vector is None else _vector(row, fields.vector)
         meta = row if fields.vector is None else _without(row, fields.vector)
         if fields.meta is None:
@@ -80,12 +80,17 @@ class RowMapper:
             meta = {name: value for name in fields.meta if (value := _get(meta, name)) is not MISSING}
             self.unseen.difference_update(meta)
         clean = {scrub(name): jsonable(value, name, nan_is_null=self.nan_is_null) for name, value in meta.items()}
-        return Record(record_id, title, text, {k: v for k, v in clean.items() if v is not None}, position, vector)
+        kept = {name: value for name, value in clean.items() if value is not None}
+        return Record(record_id or content_id(title, text, kept), title, text, kept, position, vector)
 
 
-def content_id(title: str, text: str) -> str:
-    """Return the id of a record that has none: 32 hex digits of the SHA-256 of title, line feed and text."""
-    return hashlib.sha256(f"{title}\n{text}".encode()).hexdigest()[:32]
+def content_id(title: str, text: str, meta: dict[str, Any]) -> str:
+    """Return the id of a record that has none: 32 hex digits of the SHA-256 of its content as JSON.
+
+    :param meta: Its metadata; the order of fields does not matter, nor do those that hold an empty string.
+    """
+    content = [title, text, {name: value for name, value in meta.items() if value != ""}]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def _id(row: dict[str, Any], name: str) -> str:

@@ -87,6 +87,6 @@ def shown(name: str) -> str:
 
 def listed(names: Collection[str]) -> str:
     """List field names; what does not look like one may be document text under a missing header and is only counted."""
-    shown = [repr(name) for name in names if _SHOWN_NAME.fullmatch(name)][:30]
-    hidden = len(names) - len(shown)
-    return ", ".join(shown + [f"{hidden} more"] * bool(hidden)) or "none"
+    named = [repr(name) for name in names if _SHOWN_NAME.fullmatch(name)][:30]
+    hidden = len(names) - len(named)
+    return ", ".join(named + [f"{hidden} more"] * bool(hidden)) or "none"

@@ -30,10 +30,40 @@ def test_defaults_take_the_first_known_field_and_keep_the_rest() -> None:
 
 
 def test_a_row_without_an_id_field_gets_its_content_as_id() -> None:
-    expected = hashlib.sha256("Ä\ntext".encode()).hexdigest()[:32]
-    assert record({"title": "Ä", "text": "text"}).id == expected
-    assert record({"title": "Ä", "text": "text", "other": 1}).id == expected
-    assert record({"title": "", "text": "text"}).id != expected
+    row = {"title": "Ä", "text": "text", "year": 1, "of": {"a": [1, 2], "b": 2.5}}
+    expected = hashlib.sha256(
+        b'["\\u00c4", "text", {"of": {"a": [1, 2], "b": 2.5}, "year": 1}]'  # the same in every version and on every run
+    ).hexdigest()[:32]
+    assert record(row).id == expected
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"of": {"b": 2.5, "a": [1, 2]}, "year": 1, "text": "text", "title": "Ä"},
+        {"title": "Ä", "text": "text", "year": 1, "of": {"a": (1, 2), "b": Decimal("2.5")}, "none": None, "blank": ""},
+    ],
+    ids=["in another order", "spelt in another way"],
+)
+def test_the_same_content_is_the_same_record(row: dict[str, Any]) -> None:
+    assert record(row).id == record({"title": "Ä", "text": "text", "year": 1, "of": {"a": [1, 2], "b": 2.5}}).id
+
+
+def test_what_differs_in_anything_that_is_kept_is_another_record() -> None:
+    rows: list[dict[str, Any]] = [
+        {"title": "Ä", "text": "text"},
+        {"title": "", "text": "text"},
+        {"title": "Ä", "text": "text", "patient": 1},
+        {"title": "Ä", "text": "text", "patient": 2},
+        {"title": "Ä", "text": "text", "patient": "1"},
+        {"title": "Ä", "text": "text", "visit": 1},
+        {"title": "Ä", "text": "text", "of": {"patient": 1}},
+        {"title": "Ä\ntext", "text": "text"},
+        {"title": "Ä", "text": "text\ntext"},
+    ]
+    assert len({record(row).id for row in rows}) == len(rows)
+    kept = FieldMapping(meta=("visit",))
+    assert len({record(row, kept).id for row in rows[2:5]}) == 1, "they are the same without what is not kept"
 
 
 @pytest.mark.parametrize(
