@@ -149,15 +149,9 @@ def building(
     place = hashlib.blake2b(f"{config.host}:{config.port}".encode(), digest_size=4).hexdigest()
     with alone(ledger_folder() / f"{alias or stem}-{place}.build", f"the building of {alias or stem!r}"):
         wanted = Build(name or _free_name(client, stem), alias, origin, now())
-        begun = _begun(client, wanted, fresh=fresh)
+        begun = _begun(client, wanted, fresh=fresh, by_ledger=by_ledger)
         if begun is None and name is not None and client.indices.exists(index=name):
             raise IndexContractError(f"index {name!r} is there already; give another name, or delete it", index=name)
-        if begun and by_ledger and not ledger_path(target_of(client, begun.index)).is_file():
-            raise IndexContractError(
-                f"index {begun.index!r} was begun for alias {alias!r} elsewhere, where it may still be built: its"
-                f" ledger is not in {ledger_folder()}; finish it there, or delete it with --fresh",
-                index=begun.index,
-            )
         yield begun or wanted
 
 
@@ -184,7 +178,7 @@ def claim(client: Elasticsearch, build: Build) -> None:
             )
 
 
-def _begun(client: Elasticsearch, wanted: Build, *, fresh: bool) -> Build | None:
+def _begun(client: Elasticsearch, wanted: Build, *, fresh: bool, by_ledger: bool) -> Build | None:
     alias, origin = wanted.alias, wanted.origin
     held = None if alias is None else holder(client, alias)
     unfinished = []
@@ -202,6 +196,12 @@ def _begun(client: Elasticsearch, wanted: Build, *, fresh: bool) -> Build | None
             raise IndexContractError(
                 f"index {one.index!r} was begun for alias {alias!r} from something else and is not whole; finish it by"
                 " the command that began it, or delete it with --fresh",
+                index=one.index,
+            )
+        if by_ledger and not ledger_path(target_of(client, one.index)).is_file():
+            raise IndexContractError(
+                f"index {one.index!r} was begun for alias {alias!r} elsewhere, where it may still be built: its ledger"
+                f" is not in {ledger_folder()}; finish it there, or delete it with --fresh",
                 index=one.index,
             )
         logger.info("going on with index %s, begun %s (--fresh begins anew)", one.index, one.time[:19])
