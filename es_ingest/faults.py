@@ -8,6 +8,8 @@ from enum import IntEnum
 
 import typer
 
+from es_ingest.terminal import tell_error
+
 
 class Exit(IntEnum):
     """What a command's exit status says."""
@@ -45,7 +47,7 @@ def reported(*, interrupted: str = _GOES_ON) -> Iterator[None]:
         status = _status(error)
         if status is None:
             raise
-        typer.echo(f"error: {message_of(error)}", err=True)
+        tell_error(message_of(error))
         raise typer.Exit(status) from None
 
 

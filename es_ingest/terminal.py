@@ -47,6 +47,15 @@ def notes_to_stderr(quiet: bool, log_format: str = "text") -> "Console":
     return console
 
 
+def tell_error(message: str) -> None:
+    """Print what ended a command: on stderr, in the form that notes have there."""
+    logger = logging.getLogger("es_ingest")
+    if any(isinstance(handler.formatter, _JsonLines) for handler in logger.handlers):
+        logger.error("%s", message)
+    else:
+        typer.echo(f"error: {message}", err=True)
+
+
 class _JsonLines(logging.Formatter):
     """One JSON object a line: time (UTC, ISO 8601), level, logger, message."""
 

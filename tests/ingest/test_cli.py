@@ -106,6 +106,15 @@ def test_a_run_that_ends_by_an_error_tells_what_it_did(es_ingest, index, tmp_pat
     assert (whole["error"], whole["read"], whole["records"] + whole["unchanged"]) == (None, 3, 2)
 
 
+def test_errors_are_json_lines_too_where_these_are_asked_for(es_ingest, index, tmp_path):
+    (tmp_path / "notes.jsonl").write_text(ROWS)
+    arguments = ["run", "notes.jsonl", "--index", index, "--model", "minilm", "--max-dead", "0", "--json"]
+    done = es_ingest(*arguments, "--log-format", "json")
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert (done.returncode, lines[-1]["level"]) == (8, "ERROR")
+    assert lines[-1]["message"] == json.loads(done.stdout)["error"]
+
+
 def test_search_of_a_missing_index(es_ingest, index):
     done = es_ingest("search", index, "anything", "--quiet")
     assert done.returncode == 6
