@@ -16,7 +16,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "ES_INGEST"},
     help="Embed clinical corpora and write them into Elasticsearch.",
     epilog="Exit status: 0 all written, 1 a bug, 2 wrong usage, 3 some records malformed or refused, 4 model,"
-    " 5 server, 6 index, 7 source, 8 ledger or dead letters, 130 interrupted, 143 terminated.",
+    " 5 server, 6 index, 7 source, 8 ledger or dead letters, 9 Ray's cluster, 130 interrupted, 143 terminated.",
 )
 app.callback()(completion.scripts)
 app.command()(run.run)

@@ -23,6 +23,7 @@ class Exit(IntEnum):
     INDEX = 6
     SOURCE = 7
     LEDGER = 8
+    ENGINE = 9
     INTERRUPTED = 130
 
 
@@ -74,6 +75,7 @@ def _status(error: Exception) -> Exit | None:
     from elasticsearch import ApiError
 
     from es_ingest.cluster import ClusterError, OptionError
+    from es_ingest.distributed.errors import EngineError
     from es_ingest.metrics import MetricsError
     from es_ingest.records import ReadError
     from es_ingest.stream.dead_letters import DeadLetterError
@@ -95,4 +97,6 @@ def _status(error: Exception) -> Exit | None:
             return Exit.SOURCE
         case LedgerError() | DeadLetterError() | MetricsError():
             return Exit.LEDGER
+        case EngineError():
+            return Exit.ENGINE
     return None

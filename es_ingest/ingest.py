@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,7 @@ class RunOptions:
     :param delete_missing: Remove what this job brought before and no longer has.
     :param watch: Is shown the summary now and then, and at the end, also if that is an error.
     :param tries: How often a bulk request is tried while the server is busy, blocked or away.
+    :param stream: Makes the run's stream; takes what :class:`Stream` takes.
     """
 
     ledger: Path | bool | None = None
@@ -65,6 +66,7 @@ class RunOptions:
     delete_missing: bool = False
     watch: Callable[[Summary], None] | None = None
     tries: int = _TRIES
+    stream: Callable[..., Stream] = Stream
 
 
 class Ingester:
@@ -81,6 +83,7 @@ class Ingester:
     :param shards: Primary shards of a new index.
     :param replicas: Copies of each; None leaves it to the server.
     :param meta: What a new index keeps in its mapping's `_meta`, beside the fingerprint.
+    :param precision: What vectors are computed in, where another than `encoder` makes them.
     :raises FingerprintMismatchError: If the index was made with another model or chunking.
     :raises IndexContractError: If it was not made by this project, with another quantisation, or cannot be made.
     """
@@ -99,6 +102,7 @@ class Ingester:
         shards: int = 1,
         replicas: int | None = None,
         meta: Mapping[str, Any] | None = None,
+        precision: str | None = None,
     ) -> None:
         self.client = client
         self.index = index
@@ -107,6 +111,8 @@ class Ingester:
             self.fingerprint = Fingerprint.of_encoder(
                 encoder, chunk_tokens=splitter.chunk_tokens, chunk_overlap=chunk_overlap
             )
+            if precision is not None:
+                self.fingerprint = replace(self.fingerprint, precision=precision)
             self.making = Making(encoder.dim, encoder, splitter)
         elif vectors_by is not None:
             self.fingerprint = vectors_by
@@ -170,7 +176,7 @@ class Ingester:
             if ledger.new:
                 self._adopt(ledger)  # which refreshes: what a killed load wrote may not be counted yet
             empty = self.client.count(index=self.info.name)["count"] == 0
-            stream = Stream(self.making, ledger, dead, summary, progress, stop, options.watch)
+            stream = options.stream(self.making, ledger, dead, summary, progress, stop, options.watch)
             try:
                 with self._loading(new=empty):
                     stream.write(items, self.client, self.info.name, backoff, base64_vectors=self.server.base64_vectors)

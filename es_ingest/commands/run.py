@@ -1,5 +1,6 @@
 """``es-ingest run``."""
 
+import os
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -75,6 +76,25 @@ def run(
     ] = None,
     device: given.Device = None,
     precision: given.Precision = "auto",
+    engine: Annotated[
+        str, typer.Option(help="Where texts are encoded and written: local, or ray for the machines of a Ray cluster.")
+    ] = "local",
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            help="With --engine ray: the cluster, such as auto or host:6379; local starts one on this machine (default:"
+            " RAY_ADDRESS, else local).",
+            show_default=False,
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="With --engine ray: how many workers encode (default: one a GPU; without GPUs one a machine, on all of"
+            " its cores).",
+        ),
+    ] = None,
     as_json: given.Json = False,
     quiet: given.Quiet = False,
     log_format: given.LogFormat = "text",
@@ -88,6 +108,7 @@ def run(
     given.check_vectors(vectors, vector_field, normalise=normalise, model=model, chunking=chunking)
     fields = given.mapping_of(id_field, title_field, text_field, meta_field, vector_field)
     _check_target(index, alias, keep, ledger)
+    _check_engine(engine, ray_address, workers, device)
     given.check_apart(sources, {"dead": dead, "ledger": ledger, "metrics-file": metrics_file})
     with reported():
         from es_ingest.cluster import open_cluster
@@ -101,6 +122,7 @@ def run(
         from es_ingest.progress import shown
         from es_ingest.report import accounted
         from es_ingest.stream.dead_letters import dead_letter_path
+        from es_ingest.stream.flow import Stream
         from es_ingest.stream.stopping import Stop
         from medte_haystack.encoder import DEFAULT_MODEL, Encoder, TokenSplitter
         from medte_haystack.errors import IndexContractError
@@ -109,13 +131,28 @@ def run(
         corpus = Corpus.of(sources, format, fields, vectors=vectors, normalise=normalise)
         dim, records = corpus.begin()
         with accounted(as_json=as_json) as account, ExitStack() as stack:
-            client = stack.enter_context(stack.enter_context(open_cluster(es)).client())
-            encoder = vectors_by = None
-            if dim is None:
+            connection = stack.enter_context(open_cluster(es))
+            client = stack.enter_context(connection.client())
+            encoder = vectors_by = cluster = None
+            if engine == "ray":
+                from es_ingest.distributed.engine import ray_engine
+
+                of_cluster = ray_engine(
+                    connection,
+                    None if dim is not None else model or DEFAULT_MODEL,
+                    address=ray_address or os.environ.get("RAY_ADDRESS"),
+                    workers=workers,
+                    device=device,
+                    precision=precision,
+                    max_tokens=max_tokens,
+                )
+                cluster = stack.enter_context(of_cluster)
+                encoder = cluster.encoder
+            elif dim is None:
                 encoder = Encoder.load(
                     model or DEFAULT_MODEL, device=device, precision=precision, max_tokens=max_tokens
                 )
-            else:
+            if dim is not None:
                 assert model is not None  # noqa: S101  check_vectors saw to it
                 vectors_by = fingerprint_of_vectors(model, dim)
             if encoder is not None:  # what is wrong with the options is told before anything is deleted
@@ -141,6 +178,7 @@ def run(
                 shards=shards,
                 replicas=replicas,
                 meta=build.to_meta() if build else None,
+                precision=cluster.precision if cluster else None,
             )
             if build:
                 claim(client, build)
@@ -160,6 +198,7 @@ def run(
                     max_dead=max_dead,
                     delete_missing=delete_missing,
                     watch=watch,
+                    stream=cluster.stream(ingester.fingerprint) if cluster else Stream,
                 )
                 summary = ingester.run(records, progress, options, stop)
             if build and summary.gaps:
@@ -186,6 +225,15 @@ def _check_target(index: str | None, alias: str | None, keep: int | None, ledger
         raise typer.BadParameter(
             "--ledger goes with --index; with --alias every index has a ledger of its own, in ES_INGEST_STATE"
         )
+
+
+def _check_engine(engine: str, ray_address: str | None, workers: int | None, device: str | None) -> None:
+    if engine not in ("local", "ray"):
+        raise typer.BadParameter(f"engine {engine!r} is unknown; there are local and ray")
+    if engine == "local" and (ray_address is not None or workers is not None):
+        raise typer.BadParameter("--ray-address and --workers go with --engine ray")
+    if engine == "ray" and device not in (None, "cpu", "cuda"):
+        raise typer.BadParameter(f"with --engine ray, --device is cpu or cuda, not {device!r}: each worker has one GPU")
 
 
 def status_of(summary: "Summary", signal: int | None) -> int:

@@ -168,6 +168,18 @@ def test_a_password_and_a_private_ca(es_ingest, index, tmp_path):
     assert {hit["document_id"] for hit in json.loads(found.stdout)["hits"]} == {"a", "b"}, found.stderr
 
 
+def test_workers_on_a_ray_cluster_get_in_as_well(es_ingest, index, tmp_path):
+    pytest.importorskip("ray")
+    ray = ("--engine", "ray", "--ray-address", "local")
+    done = es_ingest(*_run(index), *ray, user="loader")
+    assert done.returncode == 3, done.stderr
+    assert json.loads(done.stdout)["records"] == 2
+    _write_notes(tmp_path, "a", "b", "c")
+    done = es_ingest(*_run(index), *ray, user="appender")  # what a worker may not is told by the command
+    assert (done.returncode, done.stdout) == (5, ""), done.stderr
+    assert "is not allowed: action [indices:data/write/" in done.stderr
+
+
 @pytest.mark.parametrize("command", [_run, _search])
 @pytest.mark.parametrize(
     ("given", "said"),

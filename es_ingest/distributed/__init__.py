@@ -1,0 +1,1 @@
+"""The stream on several machines: the driver reads, compares and keeps the ledger; Ray's workers encode and write."""
