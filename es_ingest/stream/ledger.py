@@ -17,7 +17,6 @@ from types import TracebackType
 from typing import Any, Self
 
 from es_ingest.stream.content import as_json
-from es_ingest.stream.content import content_hash as content_hash
 from es_ingest.stream.ledger_file import fault, locked, open_file, told
 from es_ingest.stream.target import Target
 

@@ -22,7 +22,7 @@ from medte_haystack.index.contract import chunk_id
 logger = logging.getLogger(__name__)
 
 _MOST = 8  # requests at a time
-_GRACE = 10.0  # seconds for which the server may still be busy after the end was asked for
+_GRACE = 10.0  # seconds for which a request may still pause after the end was asked for
 _LOOK = 0.5  # seconds between looks whether it was
 _WAITING = 2  # filled requests that may wait for their turn
 
@@ -151,11 +151,11 @@ class Writer:
         try:
             with self.concurrency as gate:
                 self._count(waiting=-1)
-                self._pause(0)  # nothing new after the end was called for
+                self._go_on()  # nothing new after the end was called for
                 request.note = self._ledger.sending((entry.record.id, entry.most) for entry in request.entries)
                 started = time.perf_counter()
                 steps = bulk.send(self._index, request.operations, backoff=self._backoff, on_rejection=gate.rejected)
-                result = run(self._client, steps, self._pause)
+                result = run(self._client, steps, self._patience())
                 gate.done(time.perf_counter() - started, request.size)
             self._settle(request.operations, request.owners, result)
         except Exception as error:  # noqa: BLE001  raised in the thread that writes
@@ -210,11 +210,26 @@ class Writer:
         self.written.records += len(done)
         self.written.refused += len(dead)
 
-    def _pause(self, seconds: float) -> None:
-        until = time.monotonic() + seconds
-        while not self._stopped.wait(min(_LOOK, max(0.0, until - time.monotonic()))):
-            if self._stop.seconds > _GRACE:
-                break
-            if time.monotonic() >= until:
-                return
-        raise BulkWriteError(f"writing to index {self._index!r} was given up", index=self._index)
+    def _go_on(self) -> None:
+        if self._stopped.is_set():
+            raise self._given_up()
+
+    def _given_up(self) -> BulkWriteError:
+        return BulkWriteError(f"writing to index {self._index!r} was given up", index=self._index)
+
+    def _patience(self) -> Callable[[float], None]:
+        """Return what waits between the tries of one request."""
+        left = _GRACE
+
+        def pause(seconds: float) -> None:
+            nonlocal left
+            until = time.monotonic() + seconds
+            while not self._stopped.wait(min(_LOOK, max(0.0, until - time.monotonic()))):
+                if time.monotonic() >= until:
+                    return
+                left -= _LOOK if self._stop.asked else 0.0
+                if left <= 0:
+                    break
+            raise self._given_up()
+
+        return pause
