@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from es_ingest.progress import Shown
 from es_ingest.records import Malformed, ReadError, Record
 from es_ingest.stream.ahead import ahead
+from es_ingest.stream.content import content_hash
 from es_ingest.stream.dead_letters import DeadLetters
 from es_ingest.stream.entries import Entry
-from es_ingest.stream.content import content_hash
 from es_ingest.stream.ledger import Known, Ledger
 from es_ingest.stream.stopping import Stop
 from es_ingest.stream.summary import Summary
