@@ -32,9 +32,9 @@ from medte_haystack.index.contract import check_id
 
 logger = logging.getLogger(__name__)
 
-_TOGETHER = 256  # records that are compared with the ledger, and split, in one go
-_CHARACTERS_TOGETHER = 1 << 20
-_GROUPS_AHEAD = 8
+_TOGETHER = 2048  # records that are compared with the ledger, and split, in one go
+_CHARACTERS_TOGETHER = 1 << 18
+_GROUPS_AHEAD = 8  # together more than the encoder takes in one go: it reads on while these are being made
 _OBJECTS = 50_000  # a few megabytes
 _REPORTED = 20  # failures that are logged one by one; the rest is counted
 
@@ -159,7 +159,7 @@ class Stream:
                     group, ids, characters = [], set(), 0
                 group.append(item)
                 ids.add(item.id)
-                characters += len(item.text)
+                characters += len(item.text) + (0 if item.vector is None else item.vector.size)
         except ReadError:
             yield group
             raise
