@@ -166,6 +166,7 @@ class Ingester:
         :raises LedgerError: If the ledger cannot be used.
         :raises DeadLetterError: If dead letters cannot be kept, or are more than allowed.
         """
+        stop = stop or Stop()
         started = time.perf_counter()
         summary = Summary(self.index, quantisation=self.info.quantisation)
         summary.fingerprint = (self.info.fingerprint or self.fingerprint).to_dict()
@@ -181,7 +182,7 @@ class Ingester:
                 with self._loading(new=empty):
                     stream.write(items, self.client, self.info.name, backoff, base64_vectors=self.server.base64_vectors)
                     if not summary.interrupted:
-                        self._tidy(ledger, stream, summary, backoff, delete_missing=options.delete_missing)
+                        self._tidy(ledger, stream, summary, backoff, stop, delete_missing=options.delete_missing)
                 self._check_still_there(target)
             finally:
                 summary.dead_letters = str(dead.path) if dead.count and dead.path else None
@@ -227,21 +228,31 @@ class Ingester:
                 )
 
     def _tidy(
-        self, ledger: Ledger, stream: Stream, summary: Summary, backoff: bulk.Backoff, *, delete_missing: bool
+        self,
+        ledger: Ledger,
+        stream: Stream,
+        summary: Summary,
+        backoff: bulk.Backoff,
+        stop: Stop,
+        *,
+        delete_missing: bool,
     ) -> None:
         """Remove what the sources no longer have; they have been read to their end."""
         if delete_missing and (summary.malformed or not summary.read):
             reason = f"{summary.malformed} rows cannot be read" if summary.malformed else "the sources are empty"
             logger.warning("nothing missing was removed: %s, so it cannot be told what is missing", reason)
         elif delete_missing:
-            for names, chunks in remove_records(self.client, self.info.name, ledger.missing(), backoff):
+            for names, chunks in remove_records(self.client, self.info.name, ledger.missing(), backoff, stop):
                 ledger.removed(names)
                 summary.missing += len(names)
                 summary.removed += chunks
         known = ledger.entered(list(stream.unsettled))
         strays = {name: most for name, most in stream.unsettled.items() if name not in known}
-        for _, chunks in remove_records(self.client, self.info.name, strays.items(), backoff):
+        for _, chunks in remove_records(self.client, self.info.name, strays.items(), backoff, stop):
             summary.removed += chunks
+        summary.interrupted = stop.asked
+        if summary.interrupted:  # the notes stay for the next run
+            return
         if kept := [(name, most) for name, most in stream.unsettled.items() if name in known]:
             ledger.sending(kept)  # the index may hold another content than the one that was acknowledged
         ledger.settled()

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 from es_ingest.distributed.errors import EngineError
-from es_ingest.distributed.messages import Failed
+from es_ingest.distributed.messages import Destination, Failed
 
 TRIES = 8  # of a group whose workers die
 _LOOK_AT = "look at the memory of the cluster's machines and at Ray's logs there"
@@ -17,18 +18,26 @@ class Desk:
 
     A group stays until the driver has settled it, so whatever Ray does again finds it here, or finds that there is
     nothing left to do.
+
+    :param destination: Where workers write to; it holds credentials, which Ray Data would log if it knew them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, destination: Destination) -> None:
+        self._destination = destination
         self._groups: dict[int, Any] = {}
         self._fetched: Counter[int] = Counter()
         self._given = 0  # all groups below this number have been given out
         self._open = True  # whether more may come
+        self._ending = False
         self._gave_up = False
         self._answers: dict[int, bool] = {}
         self._said = 0
         self._messages: list[tuple[int, object]] = []
         self._changed = asyncio.Condition()
+
+    async def destination(self) -> Destination:
+        """Return where workers write to."""
+        return self._destination
 
     async def give(self, number: int, group: object) -> None:
         """Take a group for the workers; numbers count from 0 without a gap."""
@@ -45,6 +54,7 @@ class Desk:
         """
         async with self._changed:
             self._open = False
+            self._ending = self._ending or withdraw or give_up
             self._gave_up = self._gave_up or give_up
             if withdraw or give_up:
                 self._groups.clear()
@@ -107,11 +117,21 @@ class Desk:
             await self._changed.wait_for(lambda: question in self._answers or self._gave_up)
             return self._answers.pop(question, False) and not self._gave_up
 
-    async def pause(self, seconds: float) -> bool:
-        """Wait so long, or until all is given up; tell whether it is."""
-        async with self._changed:
-            try:
-                await asyncio.wait_for(self._changed.wait_for(lambda: self._gave_up), seconds)
-            except TimeoutError:
-                return False
-            return True
+    async def pause(self, seconds: float, grace: float) -> float | None:
+        """Wait so long, but no longer than `grace` once the end was asked for.
+
+        :returns: What is left of `grace`; None if nothing is, or all is given up.
+        """
+        clock = asyncio.get_running_loop().time
+        until = clock() + seconds
+        await self._wait(seconds, lambda: self._ending)
+        if self._ending:
+            began = clock()
+            await self._wait(min(until - began, grace), lambda: self._gave_up)
+            grace -= clock() - began
+        return None if self._gave_up or grace <= 0 else grace
+
+    async def _wait(self, seconds: float, condition: Callable[[], bool]) -> None:
+        with suppress(TimeoutError):
+            async with self._changed:
+                await asyncio.wait_for(self._changed.wait_for(condition), max(0.0, seconds))

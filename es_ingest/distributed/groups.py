@@ -9,7 +9,7 @@ from es_ingest.distributed.errors import EngineError
 from es_ingest.distributed.messages import Done, Made
 from es_ingest.stream.entries import Entry
 from es_ingest.stream.ledger import Ledger
-from es_ingest.stream.writer import Written
+from es_ingest.stream.settling import Written, settle
 from medte_haystack.encoder import EncodeStats
 
 
@@ -88,29 +88,12 @@ class Groups:
             group = self._out.get(message.number)
             if group is None:
                 return
-            result = message.result
-            self.written.created += result.created
-            self.written.updated += result.updated
-            self.written.removed += result.deleted
-            self.written.retried += result.retried
+            self.written.add(message.result)
             self.stats += message.stats
             self.waited += message.waited
             self._at_once[message.writer] = max(message.at_once, self._at_once.get(message.writer, 0))
             for entry, reasons in zip(group.entries, message.reasons, strict=True):
                 entry.reasons += tuple(reasons)
-            self._complete(group)
             del self._out[message.number]
             self.changed.notify_all()
-
-    def _complete(self, group: _Group) -> None:
-        dead = [entry for entry in group.entries if entry.reasons]
-        done = [entry for entry in group.entries if not entry.reasons]
-        for entry in dead:
-            self._dead(entry)
-        if dead:  # whatever of them is in the index must not be taken for the whole
-            self._ledger.sending((entry.record.id, entry.most) for entry in dead)
-        self._ledger.landed(group.notes, [entry.acknowledged() for entry in done])
-        for entry in group.entries:
-            entry.settled = True
-        self.written.records += len(done)
-        self.written.refused += len(dead)
+            settle(group.entries, group.notes, self._ledger, self.written, self._dead)

@@ -45,6 +45,7 @@ class Job:
     """A running job, a context manager.
 
     :param desk: Where its workers meet the driver.
+    :ivar dataset: What makes its workers work when it is read.
     :ivar ended: Is set when it is over.
     :ivar error: What ended it before its time.
     """
@@ -52,7 +53,7 @@ class Job:
     def __init__(self, workers: Workers, recipe: Recipe, destination: Destination) -> None:
         _configure()
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        self.desk: Any = ray.remote(Desk).options(num_cpus=0, scheduling_strategy=here).remote()
+        self.desk: Any = ray.remote(Desk).options(num_cpus=0, scheduling_strategy=here).remote(destination)
         self.ended = threading.Event()
         self.error: EngineError | None = None
         tickets = read_datasource(_Tickets(self.desk), override_num_blocks=1, num_cpus=0)
@@ -67,16 +68,16 @@ class Job:
             num_gpus=1 if workers.device == "cuda" else None,
             **alone,
         )
-        written = encoded.map_batches(
+        self.dataset: Any = encoded.map_batches(
             Write,
-            fn_constructor_args=(self.desk, destination),
+            fn_constructor_args=(self.desk,),  # Ray Data logs what is given here
             compute=ActorPoolStrategy(
                 size=workers.machines, max_concurrent_calls_per_actor=REQUESTS, enable_true_multi_threading=True
             ),
             num_cpus=0,
             **alone,
         )
-        self._thread = threading.Thread(target=self._drive, args=(written,), name="ray", daemon=True)
+        self._thread = threading.Thread(target=self._drive, name="ray", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -85,9 +86,9 @@ class Job:
     def __exit__(self, *_: object) -> None:
         ray.kill(self.desk)
 
-    def _drive(self, dataset: Any) -> None:
+    def _drive(self) -> None:
         try:
-            _consume(dataset.iter_batches(batch_size=None, prefetch_batches=0, batch_format="pyarrow"))
+            _consume(self.dataset.iter_batches(batch_size=None, prefetch_batches=0, batch_format="pyarrow"))
         except Exception as error:  # noqa: BLE001  raised where the groups are given out
             what = next((line for line in str(error).splitlines() if line.strip()), "")
             self.error = EngineError(

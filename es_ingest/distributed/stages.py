@@ -6,7 +6,7 @@ import pickle
 import socket
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
@@ -18,6 +18,7 @@ import ray
 from es_ingest.distributed.errors import EngineError
 from es_ingest.distributed.messages import Destination, Done, Encoded, Failed, Given, Made, Note, Recipe
 from es_ingest.stream.concurrency import Concurrency
+from es_ingest.stream.stopping import GRACE
 from medte_haystack.encoder import EncodeStats
 from medte_haystack.errors import BulkWriteError, IndexContractError
 from medte_haystack.index import BulkResult, Chunk, Fingerprint, Operation, bulk, operation, run, source, vector_json
@@ -67,10 +68,11 @@ class Encode:
                 raise self._failure
             if given is not None and self._encoder is not None:
                 waited = 0.0 if self._ended is None else time.perf_counter() - self._ended
-                encoded = pickle.dumps(self._encoder(given, waited), pickle.HIGHEST_PROTOCOL)
+                made = self._encoder(given, waited)
+                self._ended = time.perf_counter()
+                encoded = pickle.dumps(made, pickle.HIGHEST_PROTOCOL)
         except Exception as error:  # noqa: BLE001  it ends the run, not this worker
             _tell_failure(self._desk, error)
-        self._ended = time.perf_counter()
         return ticket(number).append_column(_ENCODED, pa.array([encoded], pa.large_binary()))
 
 
@@ -125,16 +127,16 @@ class _Encoder:
 class Write:
     """Writes encoded groups, some at the same time; asks the driver before it sends one."""
 
-    def __init__(self, desk: Any, destination: Destination) -> None:
+    def __init__(self, desk: Any) -> None:
         self._desk = desk
         _log_to(desk)
-        self._to = destination
+        self._to: Destination = ray.get(desk.destination.remote())
         self._name = uuid4().hex
         self._gate = Concurrency(REQUESTS)
-        connection = destination.connection
-        if destination.certificates is not None:
+        connection = self._to.connection
+        if self._to.certificates is not None:
             self._file = tempfile.NamedTemporaryFile("w", suffix=".pem")  # noqa: SIM115  connections read it later
-            self._file.write(destination.certificates)
+            self._file.write(self._to.certificates)
             self._file.flush()
             connection = replace(connection, ca_certs=self._file.name)
         self._client = connection.client()
@@ -191,13 +193,21 @@ class Write:
         with self._gate as gate:
             started = time.perf_counter()
             steps = bulk.send(self._to.index, batch, backoff=self._to.backoff, on_rejection=gate.rejected)
-            result = run(self._client, steps, self._pause)
+            result = run(self._client, steps, self._patience())
             gate.done(time.perf_counter() - started, sum(one.size for one in batch))
         return result
 
-    def _pause(self, seconds: float) -> None:
-        if ray.get(self._desk.pause.remote(seconds)):
-            raise BulkWriteError(f"writing to index {self._to.index!r} was given up", index=self._to.index)
+    def _patience(self) -> Callable[[float], None]:
+        """Return what waits between the tries of a request, as `Stop.patience` does where the driver writes itself."""
+        left: float | None = GRACE
+
+        def pause(seconds: float) -> None:
+            nonlocal left
+            left = ray.get(self._desk.pause.remote(seconds, left))
+            if left is None:
+                raise BulkWriteError(f"writing to index {self._to.index!r} was given up", index=self._to.index)
+
+        return pause
 
 
 class _ToDesk(logging.Handler):

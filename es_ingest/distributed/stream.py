@@ -91,7 +91,7 @@ class RayStream(Stream):
         certificates = None if ca_certs is None else Path(ca_certs).read_text(encoding="utf-8")
         destination = Destination(self._connection, certificates, index, base64_vectors, backoff)
         try:
-            with ahead(self._entries(items), _GROUPS_AHEAD, "read", self._stop) as groups:
+            with ahead(self._parts_of(items), _GROUPS_AHEAD, "read", self._stop) as groups:
                 self._work(filter(None, self._shown(groups)), destination)
         finally:
             self._summary.interrupted = self._stop.asked
@@ -119,14 +119,14 @@ class RayStream(Stream):
             self._tell()
             yield group
 
-    def _entries(self, items: Iterable[Record | Malformed]) -> Iterator[list[Entry]]:
+    def _parts_of(self, items: Iterable[Record | Malformed]) -> Iterator[list[Entry]]:
         """Leave out what the index has; runs in a thread of its own."""
         for group in self._groups(items):
             if not self._wait_for([record.id for record in group]):
                 return
-            known = self._ledger.known([record.id for record in group])
-            entries = [entry for record in group if (entry := self._entry(record, known.get(record.id)))]
+            entries = self._entries(group)
             for entry in entries:
+                entry.earlier = None  # it is settled
                 self._keep(entry)
             yield from self._parts(entries)
 
@@ -156,6 +156,7 @@ class RayStream(Stream):
         with self._groups_out.changed:
             while len(self._groups_out) >= self._most_out and not self._stop.asked and not job.ended.is_set():
                 self._check()
+                self._tell()
                 self._groups_out.changed.wait(_LOOK)
         self._check()
         if job.ended.is_set():

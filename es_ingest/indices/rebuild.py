@@ -207,7 +207,11 @@ class _Rebuilding:
         with ahead(self._read(positions.copy()), _PAGES_AHEAD, "read", stop) as read:
             for operations, shard, position in read:
                 positions[str(shard)] = position
-                result = run(self.client, bulk.write(self.build.index, operations, backoff=_BACKOFF))
+                result = run(
+                    self.client,
+                    bulk.write(self.build.index, operations, backoff=_BACKOFF),
+                    stop.patience(self.build.index),
+                )
                 for failure in result.failures[: max(0, _REPORTED - self.done.refused)]:
                     logger.warning("document %s refused: %s", failure.id, failure.reason or failure.type)
                 self.done.refused += len(result.failures)

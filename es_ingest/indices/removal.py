@@ -6,6 +6,7 @@ from itertools import islice
 from elasticsearch import Elasticsearch
 
 from es_ingest.indices.snapshot import pages
+from es_ingest.stream.stopping import Stop
 from medte_haystack.index import Operation, bulk, run
 from medte_haystack.index.contract import CHUNK_INDEX, PARENT_ID, chunk_id
 
@@ -13,18 +14,19 @@ _PAGE = 10_000
 
 
 def remove_records(
-    client: Elasticsearch, index: str, records: Iterable[tuple[str, int]], backoff: bulk.Backoff
+    client: Elasticsearch, index: str, records: Iterable[tuple[str, int]], backoff: bulk.Backoff, stop: Stop
 ) -> Iterator[tuple[list[str], int]]:
     """Remove the chunks of records.
 
     :param records: Ids, and how many chunks each may have.
+    :param stop: Ends it early.
     :returns: For each request, the ids of the records that are gone, and how many chunks were there.
     :raises BulkWriteError: If the server stays unreachable, busy or blocked.
     """
     stream = iter(records)
-    while some := list(islice(stream, bulk.MAX_COUNT)):
+    while not stop.asked and (some := list(islice(stream, bulk.MAX_COUNT))):
         operations = [Operation("delete", chunk_id(name, number)) for name, most in some for number in range(most)]
-        result = run(client, bulk.write(index, operations, backoff=backoff))
+        result = run(client, bulk.write(index, operations, backoff=backoff), stop.patience(index))
         yield [name for name, _ in some], result.deleted
 
 

@@ -38,7 +38,7 @@ class Ahead(Generic[T]):
         self._thread.start()
 
     def __iter__(self) -> Iterator[T]:
-        while not self._stop.asked:
+        while not (self._stop.asked or self._closed.is_set()):
             try:
                 item = self._queue.get(timeout=_LOOK)
             except queue.Empty:

@@ -42,6 +42,11 @@ class Entry:
         """How many chunks the index may hold while this is under way."""
         return max(self.chunks, self.before)
 
+    @property
+    def partly_there(self) -> bool:
+        """Whether the index may hold something of it although it was refused."""
+        return self.before > 0 or len(self.reasons) < self.chunks
+
     def acknowledged(self) -> Acknowledged:
         """Return it as the ledger keeps it."""
         return Acknowledged(self.record.id, self.hash, self.chunks, self.record.position)

@@ -1,6 +1,6 @@
 """The stream of one run: read -> compare with the ledger -> split -> encode -> bulk, in bounded memory.
 
-The first three run in a thread ahead of the encoder, bulk requests in threads behind it: the encoder waits for neither.
+The first three run in one thread, the encoder in another, and bulk requests in several: the encoder waits for neither.
 """
 
 import gc
@@ -35,11 +35,14 @@ logger = logging.getLogger(__name__)
 _TOGETHER = 2048  # records that are compared with the ledger, and split, in one go
 _CHARACTERS_TOGETHER = 1 << 18
 _GROUPS_AHEAD = 8  # together more than the encoder takes in one go: it reads on while these are being made
+_MADE_TOGETHER = 64  # vectors that are handed on in one go
+_MADE_AHEAD = 64
 _OBJECTS = 50_000  # a few megabytes
 _REPORTED = 20  # failures that are logged one by one; the rest is counted
 
 
 Placed = tuple[Entry, Chunk]
+Made = tuple[Placed, NDArray[np.float32]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,7 @@ class Stream:
     ) -> None:
         self._watch = watch
         self._started = time.perf_counter()
-        self._waited = 0.0  # for the sources
+        self._waited = 0.0  # the encoder, for what comes before it and after it
         self._writer: Writer | None = None
         self._making = making
         self._stop = stop or Stop()
@@ -114,10 +117,16 @@ class Stream:
         try:
             with _seldom_collected(), writer:
                 try:
-                    with ahead(self._prepare(items), _GROUPS_AHEAD, "read", self._stop) as groups:
-                        for (entry, chunk), vector in self._with_vectors(groups):
-                            body = source(chunk, vector_json(vector, base64_vectors=base64_vectors))
-                            writer.put(entry, chunk, body)
+                    with (
+                        ahead(self._prepare(items), _GROUPS_AHEAD, "read", self._stop) as groups,
+                        self._with_vectors(groups) as made,
+                    ):
+                        for some in made:
+                            for (entry, chunk), vector in some:
+                                body = source(chunk, vector_json(vector, base64_vectors=base64_vectors))
+                                writer.put(entry, chunk, body)
+                            self._encoded += sum(chunk.index == 0 for (_, chunk), _ in some)
+                            self._tell()
                     writer.finish()
                 except ReadError:
                     writer.finish()
@@ -133,15 +142,13 @@ class Stream:
         summary.records, summary.refused, summary.retried = done.records, done.refused + self._unfit, done.retried
         summary.failed = summary.malformed + summary.refused
         summary.requests_at_once = writer.concurrency.highest
-        summary.encoder_waited = self._waited + writer.waited
+        summary.encoder_waited = self._waited
         summary.seconds = time.perf_counter() - self._started
 
     def _prepare(self, items: Iterable[Record | Malformed]) -> Iterator[list[Placed]]:
         """Leave out what the index has, and split the rest; runs in a thread of its own."""
         for group in self._groups(items):
-            known = self._ledger.known([record.id for record in group])
-            entries = [entry for record in group if (entry := self._entry(record, known.get(record.id)))]
-            yield list(self._split(entries))
+            yield list(self._split(self._entries(group)))
 
     def _groups(self, items: Iterable[Record | Malformed]) -> Iterator[list[Record]]:
         group: list[Record] = []
@@ -172,7 +179,7 @@ class Stream:
         self._dead.put(item, item.reason)
 
     def _refused(self, entry: Entry) -> None:
-        if entry.before or len(entry.reasons) < entry.chunks:
+        if entry.partly_there:
             self.unsettled[entry.record.id] = entry.most
         self._refuse(entry.record, "; ".join(dict.fromkeys(entry.reasons)))
 
@@ -180,12 +187,20 @@ class Stream:
         _report(self._dead.count + 1, "%s: record %s refused: %s", record.position, record.id, reason)
         self._dead.put(record, reason)
 
-    def _entry(self, record: Record, known: Known | None) -> Entry | None:
-        """Return what is to be done for a record, None if nothing is."""
+    def _entries(self, records: Iterable[Record]) -> list[Entry]:
+        """Return what is to be done for records that differ in their ids."""
+        fit = [record for record in records if self._fits(record)]
+        known = self._ledger.known([record.id for record in fit])
+        return [entry for record in fit if (entry := self._entry(record, known.get(record.id)))]
+
+    def _fits(self, record: Record) -> bool:
         if unfit := _unfit(record, self._making):
             self._unfit += 1
             self._refuse(record, unfit)
-            return None
+        return not unfit
+
+    def _entry(self, record: Record, known: Known | None) -> Entry | None:
+        """Return what is to be done for a record, None if nothing is."""
         digest = content_hash(record)
         earlier = self._preparing.get(record.id)
         partly = self.unsettled.pop(record.id, 0)
@@ -217,37 +232,46 @@ class Stream:
             self._preparing = {name: one for name, one in self._preparing.items() if not one.settled}
             self._sweep_at = 2 * len(self._preparing) + _TOGETHER
 
-    def _with_vectors(self, groups: Iterable[list[Placed]]) -> Iterator[tuple[Placed, NDArray[np.float32]]]:
+    @contextmanager
+    def _with_vectors(self, groups: Iterable[list[Placed]]) -> Iterator[Iterable[list[Made]]]:
         encoder = self._making.encoder
         if encoder is None:
-            yield from self._brought(groups)
+            yield (list(_brought(group)) for group in groups)
             return
+        drained = Stop()  # what the encoder has been given is still written
+        with ahead(self._encode(groups, encoder), _MADE_AHEAD, "encode", drained) as made:
+            yield made
+
+    def _encode(self, groups: Iterable[list[Placed]], encoder: Encoder) -> Iterator[list[Made]]:
+        """Encode chunks; runs in a thread of its own, so that the encoder waits for nothing but its neighbours."""
         waiting: deque[Placed] = deque()  # read ahead by the encoder: a few of its windows
 
         def texts() -> Iterator[str]:
-            started = time.perf_counter()
-            for group in groups:
-                self._waited += time.perf_counter() - started
-                self._tell()
+            for group in self._waiting_for(groups):
                 for placed in group:
                     waiting.append(placed)
                     yield placed[1].embedded_text
-                started = time.perf_counter()
 
-        for vector in encoder.encode_stream(texts()):
-            placed = waiting.popleft()
-            self._encoded += placed[1].index == 0
-            yield placed, vector
-            self._tell()
+        some: list[Made] = []
+        try:
+            for vector in encoder.encode_stream(texts()):
+                some.append((waiting.popleft(), vector))
+                if len(some) == _MADE_TOGETHER or not waiting:
+                    started = time.perf_counter()
+                    yield some
+                    self._waited += time.perf_counter() - started
+                    some = []
+        except ReadError:
+            yield some
+            raise
+        yield some
 
-    def _brought(self, groups: Iterable[list[Placed]]) -> Iterator[tuple[Placed, NDArray[np.float32]]]:
+    def _waiting_for(self, groups: Iterable[list[Placed]]) -> Iterator[list[Placed]]:
+        started = time.perf_counter()
         for group in groups:
-            for placed in group:
-                vector = placed[0].record.vector
-                assert vector is not None  # noqa: S101  see _entry
-                yield placed, vector
-            self._encoded += len(group)
-            self._tell()
+            self._waited += time.perf_counter() - started
+            yield group
+            started = time.perf_counter()
 
     def _tell(self) -> None:
         if self._making.encoder and self._before:
@@ -260,6 +284,13 @@ class Stream:
         if self._progress is not None:
             records = self._summary.unchanged + self._summary.malformed + self._unfit + self._encoded
             self._progress.update(records=records, chunks=self._summary.chunks, tokens=self._summary.tokens)
+
+
+def _brought(group: list[Placed]) -> Iterator[Made]:
+    for placed in group:
+        vector = placed[0].record.vector
+        assert vector is not None  # noqa: S101  see _entry
+        yield placed, vector
 
 
 def _unfit(record: Record, making: Making) -> str | None:

@@ -6,11 +6,16 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+from medte_haystack.errors import BulkWriteError
+
 logger = logging.getLogger(__name__)
 
+GRACE = 10.0  # seconds for which a request may still pause after the end was asked for
+_LOOK = 0.5  # seconds between looks whether it was
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -24,7 +29,7 @@ class Stop:
 
     def __init__(self) -> None:
         self.signal: int | None = None
-        self._asked: float | None = None  # when, by time.monotonic
+        self._asked = threading.Event()
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -40,16 +45,34 @@ class Stop:
     @property
     def asked(self) -> bool:
         """Whether the run shall end."""
-        return self._asked is not None
-
-    @property
-    def seconds(self) -> float:
-        """How long ago it was asked to, 0 if it was not."""
-        return 0.0 if self._asked is None else time.monotonic() - self._asked
+        return self._asked.is_set()
 
     def ask(self) -> None:
         """Ask the run to finish what is under way, and end."""
-        self._asked = self._asked or time.monotonic()
+        self._asked.set()
+
+    def patience(self, index: str, over: threading.Event | None = None) -> Callable[[float], None]:
+        """Return what waits between the tries of a request: once the end was asked for, a little only.
+
+        It raises BulkWriteError if it waits no longer.
+
+        :param index: What is written to.
+        :param over: Whether it is of no use any more.
+        """
+        left, over = GRACE, over or threading.Event()
+
+        def pause(seconds: float) -> None:
+            nonlocal left
+            until = time.monotonic() + seconds
+            while not over.wait(min(_LOOK, max(0.0, until - time.monotonic()))):
+                if time.monotonic() >= until:
+                    return
+                left -= _LOOK if self.asked else 0.0
+                if left <= 0:
+                    break
+            raise BulkWriteError(f"writing to index {index!r} was given up", index=index)
+
+        return pause
 
     def _hear(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         self.signal = number

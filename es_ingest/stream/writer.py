@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -14,6 +13,7 @@ from elasticsearch import Elasticsearch
 from es_ingest.stream.concurrency import Concurrency
 from es_ingest.stream.entries import BulkRequest, Entry
 from es_ingest.stream.ledger import Ledger
+from es_ingest.stream.settling import Written, settle
 from es_ingest.stream.stopping import Stop
 from medte_haystack.errors import BulkWriteError, IndexContractError
 from medte_haystack.index import BulkResult, Chunk, Failure, Operation, bulk, operation, run
@@ -22,29 +22,7 @@ from medte_haystack.index.contract import chunk_id
 logger = logging.getLogger(__name__)
 
 _MOST = 8  # requests at a time
-_GRACE = 10.0  # seconds for which a request may still pause after the end was asked for
-_LOOK = 0.5  # seconds between looks whether it was
 _WAITING = 2  # filled requests that may wait for their turn
-
-
-@dataclass(slots=True)
-class Written:
-    """What a writer did.
-
-    :param created: Chunks that were new.
-    :param updated: Chunks that replaced one of the same id.
-    :param removed: Chunks removed because their record has fewer now.
-    :param records: Records of which the server has acknowledged all chunks.
-    :param refused: Records of which a chunk was refused.
-    :param retried: How many times a rejected chunk was sent again.
-    """
-
-    created: int = 0
-    updated: int = 0
-    removed: int = 0
-    records: int = 0
-    refused: int = 0
-    retried: int = 0
 
 
 class Writer:
@@ -155,7 +133,7 @@ class Writer:
                 request.note = self._ledger.sending((entry.record.id, entry.most) for entry in request.entries)
                 started = time.perf_counter()
                 steps = bulk.send(self._index, request.operations, backoff=self._backoff, on_rejection=gate.rejected)
-                result = run(self._client, steps, self._patience())
+                result = run(self._client, steps, self._stop.patience(self._index, self._stopped))
                 gate.done(time.perf_counter() - started, request.size)
             self._settle(request.operations, request.owners, result)
         except Exception as error:  # noqa: BLE001  raised in the thread that writes
@@ -173,10 +151,7 @@ class Writer:
     def _settle(self, operations: Sequence[Operation], owners: Sequence[Entry], result: BulkResult) -> None:
         """Take note of the answers to operations."""
         with self._changed:
-            self.written.created += result.created
-            self.written.updated += result.updated
-            self.written.removed += result.deleted
-            self.written.retried += result.retried
+            self.written.add(result)
             if result.failures:
                 refused = {failure.id: failure.reason or failure.type for failure in result.failures}
                 for one, entry in zip(operations, owners, strict=True):
@@ -191,8 +166,6 @@ class Writer:
                 self._complete(complete)
 
     def _complete(self, entries: Sequence[Entry]) -> None:
-        dead = [entry for entry in entries if entry.reasons]
-        done = [entry for entry in entries if not entry.reasons]
         notes = []
         for entry in entries:
             for request in entry.requests:
@@ -200,36 +173,8 @@ class Writer:
                 if not request.unsettled:
                     notes.append(request.note)
             entry.requests = ()
-        for entry in dead:
-            self._dead(entry)
-        if dead:  # whatever of them is in the index must not be taken for the whole
-            self._ledger.sending((entry.record.id, entry.most) for entry in dead)
-        self._ledger.landed(notes, [entry.acknowledged() for entry in done])
-        for entry in entries:
-            entry.settled = True
-        self.written.records += len(done)
-        self.written.refused += len(dead)
+        settle(entries, notes, self._ledger, self.written, self._dead)
 
     def _go_on(self) -> None:
         if self._stopped.is_set():
-            raise self._given_up()
-
-    def _given_up(self) -> BulkWriteError:
-        return BulkWriteError(f"writing to index {self._index!r} was given up", index=self._index)
-
-    def _patience(self) -> Callable[[float], None]:
-        """Return what waits between the tries of one request."""
-        left = _GRACE
-
-        def pause(seconds: float) -> None:
-            nonlocal left
-            until = time.monotonic() + seconds
-            while not self._stopped.wait(min(_LOOK, max(0.0, until - time.monotonic()))):
-                if time.monotonic() >= until:
-                    return
-                left -= _LOOK if self._stop.asked else 0.0
-                if left <= 0:
-                    break
-            raise self._given_up()
-
-        return pause
+            raise BulkWriteError(f"writing to index {self._index!r} was given up", index=self._index)

@@ -88,12 +88,14 @@ def chunk_id(parent_id: str, index: int) -> str:
 def check_id(id: str) -> None:  # noqa: A002
     """Check that Elasticsearch takes an id; otherwise it would refuse the whole bulk request that holds it.
 
-    :raises IndexContractError: If it is empty, above 512 bytes, or not valid Unicode.
+    :raises IndexContractError: If it is empty, above 512 bytes, not valid Unicode, or holds a NUL character.
     """
     try:
         size = len(id) if id.isascii() else len(id.encode())
     except UnicodeEncodeError:
         raise IndexContractError(f"the id {id!r} holds a lone surrogate", id=id) from None
+    if "\0" in id:
+        raise IndexContractError(f"the id {id!r} holds a NUL character", id=id)
     if not 0 < size <= _MAX_ID_BYTES:
         raise IndexContractError(f"the id {id[:40]!r}… has {size} bytes; Elasticsearch takes 1 to 512", id=id)
 
@@ -153,7 +155,7 @@ def vector_json(vector: NDArray[np.floating[Any]], *, base64_vectors: bool) -> o
 
     :param vector: Shape (dim,).
     :param base64_vectors: Whether the server takes base64; otherwise the array, which orjson writes as a list.
-    :returns: What :func:`~medte_haystack.index.bulk.operation` writes; base64 holds nothing that JSON escapes.
+    :returns: What :func:`~medte_haystack.index.operations.operation` writes; base64 holds nothing that JSON escapes.
     """
     if base64_vectors:
         return orjson.Fragment(b'"%b"' % binascii.b2a_base64(vector.astype(">f4").data, newline=False))

@@ -1,5 +1,6 @@
 """Runs on two workers, on a real server."""
 
+import gc
 import json
 import os
 import signal
@@ -8,12 +9,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from es_ingest.cluster import Connection
 from es_ingest.distributed.engine import RayEngine
 from es_ingest.distributed.errors import EngineError
 from es_ingest.distributed.messages import Destination, Recipe
 from es_ingest.ingest import Ingester
 from es_ingest.records import Malformed, ReadError, Record
 from es_ingest.stream.dead_letters import DeadLetterError
+from es_ingest.stream.entries import Entry
 from es_ingest.stream.stopping import Stop
 from medte_haystack.errors import BulkWriteError
 from medte_haystack.index import Fingerprint
@@ -160,10 +163,39 @@ def test_another_model_on_a_worker_ends_the_run(ingest, client, connection, work
         ingest(documents(5), encoder=encoder, stream=cluster.stream(other))
 
 
-def test_a_job_with_gpus_can_be_asked_for(connection, workers):
+def test_what_ray_data_knows_of_a_job(workers):
+    """It logs what a stage is made with, and the workers it asks for."""
+    from ray.data._internal.metadata_exporter import sanitize_for_struct
+
     from es_ingest.distributed.job import Job  # which imports Ray
 
     recipe = Recipe(MADE_UP, None, "cuda", "bf16", None, None, 0, 1)
-    destination = Destination(connection, None, "unused", True, Backoff())
-    job = Job(replace(workers, device="cuda"), recipe, destination)
-    assert not job.ended.is_set()
+    connection = Connection("http://localhost:1", "url", api_key="SECRET-KEY", basic_auth=("u", "SECRET-WORD"))
+    with_secrets = Destination(connection, None, "unused", True, Backoff())
+    assert "SECRET" in repr(sanitize_for_struct({"destination": with_secrets}))  # or the next lines prove nothing
+    job = Job(replace(workers, device="cuda"), recipe, with_secrets)
+    try:
+        stage, stages = job.dataset._logical_plan.dag, []
+        while stage.input_dependencies:
+            stages.append(stage)
+            (stage,) = stage.input_dependencies
+        write, encode = stages
+        assert "SECRET" not in repr([sanitize_for_struct(one._get_args()) for one in stages])
+        assert [one.ray_remote_args.get("num_gpus") for one in (encode, write)] == [1, None]
+    finally:
+        job.__exit__()
+
+
+def test_earlier_versions_of_a_record_are_not_kept(ingest, stored):
+    alive = []
+
+    def look(summary):
+        found = [one for one in gc.get_objects() if type(one) is Entry and one.record.id == "again"]
+        alive.append(len(found))
+
+    unit = np.eye(16, dtype=np.float32)
+    versions = [Record("again", "", f"version {n}", {}, f"made:{n}", unit[n]) for n in range(6)]
+    summary = ingest(versions, watch=look)
+    assert (summary.records, summary.repeated) == (6, 5)
+    assert stored()["again#0"]["content"] == "version 5"
+    assert 0 < max(alive) <= 3

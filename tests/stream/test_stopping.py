@@ -5,17 +5,22 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
+from es_ingest.stream import stopping
 from es_ingest.stream.stopping import Stop
+from medte_haystack.errors import BulkWriteError
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 BOTH = pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 
 SCRIPT = """
 import sys, time
+from es_ingest.stream import stopping
 from es_ingest.stream.stopping import Stop
+from medte_haystack.errors import BulkWriteError
 with Stop() as stop:
     print("listening", flush=True)
     while not stop.asked:
@@ -70,6 +75,35 @@ class TestProcess:
         assert process.wait(30) == -number
 
 
+class TestPatience:
+    def test_waits_as_long_as_it_is_told(self):
+        started = time.monotonic()
+        Stop().patience("i")(0.3)
+        assert 0.25 < time.monotonic() - started < 20
+
+    def test_ends_after_a_while_once_the_end_is_asked_for(self, monkeypatch):
+        monkeypatch.setattr(stopping, "GRACE", 0.2)
+        stop, started = Stop(), time.monotonic()
+        pause = stop.patience("notes")
+        threading.Timer(0.1, stop.ask).start()
+        with pytest.raises(BulkWriteError, match="writing to index 'notes' was given up"):
+            pause(60)
+        assert time.monotonic() - started < 20
+
+    def test_is_each_requests_own(self, monkeypatch):
+        monkeypatch.setattr(stopping, "GRACE", 0.6)
+        stop = Stop()
+        stop.ask()
+        for _ in range(3):
+            stop.patience("i")(0.55)
+
+    def test_ends_when_it_is_of_no_use(self):
+        over = threading.Event()
+        over.set()
+        with pytest.raises(BulkWriteError):
+            Stop().patience("i", over)(60)
+
+
 @BOTH
 def test_handlers_of_before_come_back(number):
     heard = []
@@ -81,7 +115,6 @@ def test_handlers_of_before_come_back(number):
             assert (stop.asked, stop.signal) == (False, None)
             os.kill(os.getpid(), number)
             assert (stop.asked, stop.signal, heard) == (True, number, [])
-            assert 0 < stop.seconds < 30
         assert [signal.getsignal(one) for one in SIGNALS] == handlers
         with pytest.raises(ZeroDivisionError), Stop():
             raise ZeroDivisionError

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 from elasticsearch import ConnectionError as UnreachableError
 
-from es_ingest.stream import writer
+from es_ingest.stream import stopping
 from es_ingest.stream.dead_letters import DeadLetterError
 from es_ingest.stream.entries import Entry
 from es_ingest.stream.ledger import Ledger
@@ -289,8 +289,23 @@ class TestFailure:
         server.rule = lambda name, body: CONFLICT if name == "r9#0" else None
         with pytest.raises(DeadLetterError):
             write(server, ledger, [entry(f"r{number}") for number in range(100)], dead=too_many)
-        assert "r9" in under_way(ledger)
+        assert {"r8", "r10", "r11"} <= set(acknowledged(ledger))  # the same request's
         assert "r9" not in acknowledged(ledger)
+        assert "r9" not in under_way(ledger)  # nothing of it is there
+
+    def test_of_the_dead_letters_leaves_the_figures_true(self, server, ledger):
+        def too_many(entry):
+            raise DeadLetterError("more than 0 dead letters")
+
+        server.rule = lambda name, body: CONFLICT if name == "r1#0" else None
+        written = Written(server, ledger, dead=too_many)
+        with written.writer:
+            for number in range(4):
+                written.put(entry(f"r{number}"))
+            with pytest.raises(DeadLetterError):
+                written.writer.finish()
+        done = written.writer.written
+        assert (done.created, done.records, done.refused) == (3, 3, 1)
 
     def test_ends_the_pauses_of_other_requests(self, server, ledger):
         both = threading.Barrier(2)
@@ -323,7 +338,7 @@ class TestFailure:
         assert acknowledged(ledger) == {}
 
     def test_a_server_that_is_away_is_not_waited_for_once_the_end_is_asked_for(self, server, ledger, monkeypatch):
-        monkeypatch.setattr(writer, "_GRACE", 0.2)
+        monkeypatch.setattr(stopping, "GRACE", 0.2)
         server.script = [UnreachableError("refused")] * 1000
         stop = Stop()
         threading.Timer(0.3, stop.ask).start()
