@@ -36,6 +36,7 @@ _EACH = 2  # groups that wait for each worker: one to encode, one to follow
 _WRITING = 4  # groups that may be on their way to the server beside
 _CHARACTERS_A_CORE = 1 << 14  # of a group: some seconds' work, so that a run that shall end soon does
 _CHARACTERS_A_GPU = 1 << 20
+_RECORDS = 256  # of a group at most
 _LOOK = 0.2  # seconds between looks whether the run shall end
 _PATIENCE = 30.0  # seconds for what is under way when something has failed
 
@@ -147,7 +148,7 @@ class RayStream(Stream):
         for entry in entries:
             part.append(entry)
             characters += len(entry.record.text) if self._recipe.model else 0
-            if characters >= self._characters:
+            if characters >= self._characters or len(part) == _RECORDS:
                 yield part
                 part, characters = [], 0
         yield part  # also an empty one: there may be something to show
