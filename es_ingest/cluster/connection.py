@@ -63,7 +63,7 @@ class Connection:
         from elasticsearch import Elasticsearch
 
         from es_ingest.cluster.node import InfoNode
-        from es_ingest.cluster.serialisers import serialisers
+        from medte_haystack.index.serialisers import serialisers
 
         own = {"node_class": InfoNode, "serializers": serialisers()}
         return Elasticsearch(**{**self.client_options(), **own, **options})
@@ -76,7 +76,7 @@ class Connection:
         from elasticsearch import AsyncElasticsearch
 
         from es_ingest.cluster.node import AsyncInfoNode
-        from es_ingest.cluster.serialisers import serialisers
+        from medte_haystack.index.serialisers import serialisers
 
         own = {"node_class": AsyncInfoNode, "serializers": serialisers()}
         return AsyncElasticsearch(**{**self.client_options(), **own, **options})

@@ -6,7 +6,7 @@ import pytest
 from elasticsearch import AsyncElasticsearch, Elasticsearch
 
 from es_ingest.cluster import Connection
-from es_ingest.cluster.serialisers import FastJson, ReadyLines
+from medte_haystack.index.serialisers import FastJson, ReadyLines
 
 
 class TestJson:
