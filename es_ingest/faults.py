@@ -85,7 +85,7 @@ def _status(error: Exception) -> Exit | None:
     match error:
         case OptionError():
             return Exit.USAGE
-        case ClusterError() | TransportError() | ApiError() | errors.BulkWriteError():
+        case ClusterError() | TransportError() | ApiError() | errors.BulkWriteError() | errors.SearchError():
             return Exit.CLUSTER
         case errors.EncoderOptionError():
             return Exit.USAGE

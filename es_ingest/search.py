@@ -11,18 +11,15 @@ from numpy.typing import NDArray
 from medte_haystack.encoder import Encoder
 from medte_haystack.errors import IndexContractError
 from medte_haystack.index import (
-    MAX_CANDIDATES,
     Fingerprint,
     IndexInfo,
-    cosine_from_score,
     describe_index,
-    document_knn_body,
+    detect_server,
     run,
 )
 from medte_haystack.index.contract import CHUNK_END, CHUNK_INDEX, CHUNK_START, CONTENT, ID, PARENT_ID, TITLE
 from medte_haystack.model_identity import fingerprint_of_model
-
-_CHUNKS_A_DOCUMENT = 4  # looked among at first; more where documents have more
+from medte_haystack.retrieval import SearchOptions, Target, find_dense
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +49,12 @@ class Hit:
 
     @classmethod
     def of(cls, hit: Mapping[str, Any]) -> "Hit":
-        """Read a hit as Elasticsearch gives it."""
+        """Read a hit whose score is a cosine."""
         meta = dict(hit["_source"])
         return cls(
             chunk_id=meta.pop(ID, hit["_id"]),
             document_id=meta.pop(PARENT_ID, hit["_id"]),  # a stock store's document in the same index has none
-            score=cosine_from_score(hit["_score"]),
+            score=hit["_score"],
             title=meta.pop(TITLE, "") or "",
             content=meta.pop(CONTENT, "") or "",
             chunk_index=meta.pop(CHUNK_INDEX, 0),
@@ -100,13 +97,14 @@ class Searcher:
         self.info = readable_index(client, index)
         assert self.info.fingerprint is not None  # noqa: S101  readable_index saw to it
         self.info.fingerprint.check_reader(Fingerprint.of_encoder(encoder), index=index)
+        self._target = Target(index, self.info, run(client, detect_server()))
 
     def search(self, text: str, *, top_k: int = 10, num_candidates: int | None = None) -> list[Hit]:
         """Find the documents nearest to a text, each once, with its best chunk.
 
         :param text: The query.
         :param top_k: Documents wanted.
-        :param num_candidates: Candidates that a shard looks at; None takes ten a chunk, at least 100.
+        :param num_candidates: Candidates that a shard looks at; None takes ten a document, at least 100.
         :raises IndexContractError: If the query is blank or a number is out of range.
         """
         if not text.strip():
@@ -114,25 +112,19 @@ class Searcher:
         return self.search_vector(self.encoder.encode([text], "query")[0], top_k=top_k, num_candidates=num_candidates)
 
     def search_many(self, texts: Sequence[str], *, top_k: int = 10) -> list[list[Hit]]:
-        """Find documents for many texts, encoded together."""
-        return [self.search_vector(vector, top_k=top_k) for vector in self.encoder.encode(texts, "query")]
+        """Find documents for many texts, encoded together and searched for in few requests."""
+        return self._find(list(self.encoder.encode(texts, "query")), SearchOptions(top_k=top_k, collapse=True))
 
     def search_vector(
         self, vector: NDArray[np.float32], *, top_k: int = 10, num_candidates: int | None = None
     ) -> list[Hit]:
         """Find the documents nearest to a query vector; see :meth:`search`."""
-        chunks = top_k
-        while True:
-            chunks = min(MAX_CANDIDATES, chunks * _CHUNKS_A_DOCUMENT) if top_k <= MAX_CANDIDATES else top_k
-            candidates = None if num_candidates is None else max(num_candidates, chunks)
-            body = document_knn_body(vector, top_k=top_k, chunks=chunks, num_candidates=candidates)
-            hits = self.client.search(index=self.index, body=body)["hits"]["hits"]
-            # Fewer documents than asked for: theirs may have crowded others out, unless the index holds no more chunks.
-            if len(hits) == top_k or chunks == MAX_CANDIDATES or chunks >= self._count():
-                return [Hit.of(hit) for hit in hits]
+        (hits,) = self._find([vector], SearchOptions(top_k=top_k, num_candidates=num_candidates, collapse=True))
+        return hits
 
-    def _count(self) -> int:
-        return int(self.client.count(index=self.index)["count"])
+    def _find(self, vectors: Sequence[NDArray[np.float32]], options: SearchOptions) -> list[list[Hit]]:
+        found = run(self.client, find_dense(self._target, vectors, None, options))
+        return [[Hit.of(hit) for hit in hits] for hits in found]
 
 
 def model_for(client: Elasticsearch, index: str, wanted: str | None) -> str:

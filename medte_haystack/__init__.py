@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from medte_haystack.components.document_splitter import MedTEDocumentSplitter
     from medte_haystack.components.document_store import MedTEDocumentStore
     from medte_haystack.components.embedding_retriever import MedTEEmbeddingRetriever
+    from medte_haystack.components.hybrid_retriever import MedTEHybridRetriever
     from medte_haystack.components.text_embedder import MedTETextEmbedder
     from medte_haystack.encoder import Encoder
 
@@ -23,6 +24,7 @@ _WHERE = {
     "MedTEDocumentSplitter": "medte_haystack.components.document_splitter",
     "MedTEDocumentStore": "medte_haystack.components.document_store",
     "MedTEEmbeddingRetriever": "medte_haystack.components.embedding_retriever",
+    "MedTEHybridRetriever": "medte_haystack.components.hybrid_retriever",
     "MedTETextEmbedder": "medte_haystack.components.text_embedder",
 }
 
@@ -32,6 +34,7 @@ __all__ = [
     "MedTEDocumentSplitter",
     "MedTEDocumentStore",
     "MedTEEmbeddingRetriever",
+    "MedTEHybridRetriever",
     "MedTETextEmbedder",
 ]
 

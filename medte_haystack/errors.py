@@ -45,3 +45,7 @@ class IndexMissingError(MedTEError):
 
 class BulkWriteError(MedTEError):
     """The server could not be reached, or refused a whole bulk request."""
+
+
+class SearchError(MedTEError):
+    """A search was refused or not answered; `index`, `attempts`, and in a batch `failures` say which and why."""

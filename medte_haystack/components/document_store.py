@@ -28,6 +28,7 @@ from medte_haystack.index import (
     run_async,
 )
 from medte_haystack.index.queries import source_filter
+from medte_haystack.index.serialisers import serialisers
 from medte_haystack.model_identity import fingerprint_of_model
 
 Refresh = Literal["wait_for", True, False]
@@ -129,13 +130,15 @@ class MedTEDocumentStore(ScriptlessDocumentStore):
     def connect(self) -> Elasticsearch:
         """Return the blocking client without looking at the index, which need not be there."""
         if self._client is None:
-            self._client = Elasticsearch(
-                self._address(), api_key=self._handle_auth(), headers=self._headers, **self._kwargs
-            )
+            self._client = Elasticsearch(**self._client_options())
         return self._client
 
     def _create_async_client(self) -> AsyncElasticsearch:
-        return AsyncElasticsearch(self._address(), api_key=self._handle_auth(), headers=self._headers, **self._kwargs)
+        return AsyncElasticsearch(**self._client_options())
+
+    def _client_options(self) -> dict[str, Any]:
+        own = {"hosts": self._address(), "api_key": self._handle_auth(), "headers": self._headers}
+        return {"serializers": serialisers(), **own, **self._kwargs}
 
     def _address(self) -> Any:
         if self._hosts is not None or "cloud_id" in self._kwargs:

@@ -1,10 +1,13 @@
 """Haystack's filter language -> an Elasticsearch query that needs no scripts."""
 
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
 from haystack.errors import FilterError
 from haystack_integrations.document_stores.elasticsearch.filters import _normalize_filters
+
+from medte_haystack.index import IndexInfo
 
 
 def filter_query(filters: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -25,7 +28,10 @@ def filter_query(filters: dict[str, Any] | None) -> dict[str, Any] | None:
             f"filters with the keys {sorted(filters)} are not of Haystack's filter language: a condition has field,"
             " operator and value; a group has operator and conditions"
         )
-    return {"bool": {"filter": _without_scripts(_normalize_filters(filters))}}
+    try:
+        return {"bool": {"filter": _without_scripts(_normalize_filters(filters))}}
+    except KeyError as error:  # of the table of operators
+        raise FilterError(f"operator {error} is none of Haystack's filter language") from None
 
 
 def _without_scripts(query: Any) -> Any:
@@ -56,3 +62,40 @@ def _exactly(field: str, values: list[Any]) -> dict[str, Any]:
             "must_not": [{"range": {field: gap}} for gap in gaps],
         }
     }
+
+
+def check_filters(filters: dict[str, Any], info: IndexInfo) -> set[str]:
+    """Return the fields of Haystack filters that an index does not have; a comparison with such a one matches nothing.
+
+    Whether a field is there at all (``==`` and ``!=`` with None) may be asked of any.
+
+    :raises FilterError: If a field is analysed text, whose value as a whole the index does not know.
+    """
+    unknown = set()
+    for condition in _comparisons(filters):
+        name = str(condition.get("field", "")).removeprefix("meta.")
+        if condition.get("value") is None or name.startswith("_"):
+            continue
+        kind = info.fields.get(name)
+        if kind == "text":
+            whole = [one for one, its in info.fields.items() if its == "keyword" and one.startswith(f"{name}.")]
+            raise FilterError(
+                f"field {name!r} of index {info.name!r} is analysed text, which filters cannot compare; "
+                + (f"take {whole[0]!r}, which keeps it whole" if whole else "filter by a keyword, number or date field")
+            )
+        if kind is None and not any(info.fields.get(above) == "flattened" for above in _above(name)):
+            unknown.add(name)
+    return unknown
+
+
+def _comparisons(filters: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if "field" in filters:
+        yield filters
+    for one in filters.get("conditions", ()):
+        yield from _comparisons(one)
+
+
+def _above(name: str) -> Iterator[str]:
+    while "." in name:
+        name = name.rpartition(".")[0]
+        yield name

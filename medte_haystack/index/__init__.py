@@ -27,7 +27,6 @@ from medte_haystack.index.queries import (
     MAX_CANDIDATES,
     MAX_OVERSAMPLING,
     default_num_candidates,
-    document_knn_body,
     knn_body,
 )
 from medte_haystack.index.steps import Pause, Steps, run, run_async
@@ -56,7 +55,6 @@ __all__ = [
     "default_num_candidates",
     "describe_index",
     "detect_server",
-    "document_knn_body",
     "index_options",
     "knn_body",
     "mapping",

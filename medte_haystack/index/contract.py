@@ -27,9 +27,11 @@ PARENT_ID = "parent_id"
 CHUNK_INDEX = "chunk_index"
 CHUNK_START = "chunk_start"
 CHUNK_END = "chunk_end"
+RETRIEVAL = "retrieval"  # not stored: how a Document was found, in the metadata of those that retrievers return
 
 OWN_FIELDS = frozenset({ID, CONTENT, EMBEDDING, TITLE, PARENT_ID, CHUNK_INDEX, CHUNK_START, CHUNK_END})
 RESERVED = OWN_FIELDS | {
+    RETRIEVAL,
     *("meta", "blob", "score", "sparse_embedding"),  # fields of a Haystack Document
     *("_id", "_index", "_source", "_routing", "_ignored", "_field_names", "_doc_count", "_meta", "_tier", "_size"),
     *("_type", "_nested_path", "_seq_no", "_version", "_ignored_source"),  # fields of Elasticsearch itself

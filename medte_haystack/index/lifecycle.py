@@ -10,7 +10,7 @@ from elasticsearch import ApiError, BadRequestError, NotFoundError
 from medte_haystack.errors import IndexContractError, IndexMissingError
 from medte_haystack.index.contract import EMBEDDING
 from medte_haystack.index.fingerprint import Fingerprint
-from medte_haystack.index.mapping import DEFAULT_QUANTISATION, mapping, quantisation_of, settings
+from medte_haystack.index.mapping import DEFAULT_QUANTISATION, fields_of, mapping, quantisation_of, settings
 from medte_haystack.index.server_errors import cause_of
 from medte_haystack.index.steps import Request, Steps
 
@@ -58,6 +58,7 @@ class IndexInfo:
     :param similarity: Similarity of its vector field, None if it has none.
     :param quantisation: Our name of its vector index type.
     :param fingerprint: What made it, None if something else than this project did.
+    :param fields: Types of its fields by their full names, such as ``title.text``; not compared.
     """
 
     name: str
@@ -65,13 +66,19 @@ class IndexInfo:
     similarity: str | None
     quantisation: str
     fingerprint: Fingerprint | None
+    fields: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def from_mapping(cls, name: str, body: Mapping[str, Any]) -> "IndexInfo":
         """Read it from a mapping as the server gives it."""
         vectors = body.get("properties", {}).get(EMBEDDING, {})
         return cls(
-            name, vectors.get("dims"), vectors.get("similarity"), quantisation_of(body), Fingerprint.from_mapping(body)
+            name,
+            vectors.get("dims"),
+            vectors.get("similarity"),
+            quantisation_of(body),
+            Fingerprint.from_mapping(body),
+            fields_of(body),
         )
 
 

@@ -53,6 +53,19 @@ def quantisation_of(mapping: Mapping[str, Any]) -> str:
     return next((name for name, its in QUANTISATIONS.items() if its == kind), str(kind))
 
 
+def fields_of(mapping: Mapping[str, Any], above: str = "") -> dict[str, str]:
+    """Return the types of a mapping's fields by their full names: those of objects and the further ones of a field too.
+
+    :param above: Put before each name.
+    """
+    found: dict[str, str] = {}
+    for kind in ("properties", "fields", "runtime"):
+        for name, body in mapping.get(kind, {}).items():
+            found[above + name] = body.get("type", "object")
+            found |= fields_of(body, f"{above}{name}.")
+    return found
+
+
 def vector_field(dim: int | None, quantisation: str, similarity: str) -> dict[str, Any]:
     """Return the mapping of the vector field; without `dim` the first vector decides."""
     dims = {} if dim is None else {"dims": dim}

@@ -1,15 +1,16 @@
-"""Request bodies for searching; pure functions shared by sync and async callers."""
+"""Request bodies for dense searches; pure functions shared by sync and async callers."""
 
+import base64
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medte_haystack.errors import IndexContractError
-from medte_haystack.index.contract import EMBEDDING, PARENT_ID
+from medte_haystack.index.contract import EMBEDDING
 
-MAX_CANDIDATES = 10_000  # the server's limit for k and num_candidates
+MAX_CANDIDATES = 10_000  # the server's limit for k, num_candidates and size
 MAX_OVERSAMPLING = 10
 
 
@@ -18,26 +19,29 @@ def default_num_candidates(top_k: int) -> int:
     return min(MAX_CANDIDATES, max(100, 10 * top_k))
 
 
-def knn_body(
+def knn_clause(
     query_vector: Sequence[float] | NDArray[np.floating[Any]],
     *,
     top_k: int,
     num_candidates: int | None = None,
     oversampling: float | None = None,
+    min_similarity: float | None = None,
     filters: Mapping[str, Any] | None = None,
-    return_embedding: bool = False,
-    excludes_vectors: bool = True,
+    base64_vectors: bool = False,
 ) -> dict[str, Any]:
-    """Return the body of a dense search that gets all of its hits in one request.
+    """Return a dense search as a clause of a query.
+
+    As a clause it runs where the other clauses do; as the `knn` section beside a query the server would run it in a
+    phase of its own first, which takes longer.
 
     :param query_vector: Unit vector, shape (dim,).
-    :param top_k: Hits wanted, 1 to 10,000.
+    :param top_k: Hits wanted of each shard, 1 to 10,000.
     :param num_candidates: Candidates a shard looks at, `top_k` to 10,000; see :func:`default_num_candidates`.
     :param oversampling: How many times `top_k` quantised vectors are compared again as floats, 1 to 10, or 0 for none;
         None leaves it to the index.
+    :param min_similarity: Least cosine of a hit, -1 to 1.
     :param filters: Elasticsearch query that hits must match, applied during the search.
-    :param return_embedding: Whether hits carry their vectors.
-    :param excludes_vectors: Whether the server leaves vectors out of `_source`, or may, unless it is asked for them.
+    :param base64_vectors: Whether the server takes vectors as base64, which is shorter to write and to read.
     :raises IndexContractError: If a number is out of range.
     """
     if not 1 <= top_k <= MAX_CANDIDATES:
@@ -54,18 +58,53 @@ def knn_body(
             f"oversampling is {oversampling:g}; Elasticsearch takes 0 for none, or 1 to {MAX_OVERSAMPLING}",
             oversampling=oversampling,
         )
+    if min_similarity is not None and not -1 <= min_similarity <= 1:
+        raise IndexContractError(
+            f"min_similarity is {min_similarity:g}; a cosine lies between -1 and 1", min_similarity=min_similarity
+        )
+    vector = np.asarray(query_vector, dtype=np.float32)
     knn: dict[str, Any] = {
         "field": EMBEDDING,
-        "query_vector": np.asarray(query_vector, dtype=np.float32).tolist(),
+        "query_vector": base64.b64encode(vector.astype(">f4").data).decode() if base64_vectors else vector.tolist(),
         "k": top_k,
         "num_candidates": num_candidates,
     }
     if oversampling is not None:
         knn["rescore_vector"] = {"oversample": oversampling}
+    if min_similarity is not None:
+        knn["similarity"] = min_similarity
     if filters:
         knn["filter"] = dict(filters)
+    return {"knn": knn}
+
+
+class KnnOptions(TypedDict, total=False):
+    """The options of :func:`knn_clause`."""
+
+    num_candidates: int | None
+    oversampling: float | None
+    min_similarity: float | None
+    filters: Mapping[str, Any] | None
+    base64_vectors: bool
+
+
+def knn_body(
+    query_vector: Sequence[float] | NDArray[np.floating[Any]],
+    *,
+    top_k: int,
+    return_embedding: bool = False,
+    excludes_vectors: bool = True,
+    **options: Unpack[KnnOptions],
+) -> dict[str, Any]:
+    """Return the body of a dense search that gets all of its hits in one request.
+
+    :param return_embedding: Whether hits carry their vectors.
+    :param excludes_vectors: Whether the server leaves vectors out of `_source`, or may, unless it is asked for them.
+    :param options: See :func:`knn_clause`, as for the others.
+    :raises IndexContractError: If a number is out of range.
+    """
     return {
-        "knn": knn,
+        "query": knn_clause(query_vector, top_k=top_k, **options),
         "size": top_k,
         "track_total_hits": False,
         **source_filter(return_embedding=return_embedding, excludes_vectors=excludes_vectors),
@@ -77,21 +116,3 @@ def source_filter(*, return_embedding: bool, excludes_vectors: bool) -> dict[str
     if return_embedding:
         return {"_source": {"exclude_vectors": False}} if excludes_vectors else {}
     return {"_source": {"excludes": [EMBEDDING]}}
-
-
-def document_knn_body(
-    query_vector: Sequence[float] | NDArray[np.floating[Any]],
-    *,
-    top_k: int,
-    chunks: int,
-    num_candidates: int | None = None,
-    filters: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Return the body of a dense search for documents: each shows its best chunk.
-
-    :param top_k: Documents wanted.
-    :param chunks: Chunks to look among; with many chunks a document fewer than `top_k` documents may come back.
-    :raises IndexContractError: If a number is out of range.
-    """
-    body = knn_body(query_vector, top_k=chunks, num_candidates=num_candidates, filters=filters)
-    return {**body, "size": top_k, "collapse": {"field": PARENT_ID}}

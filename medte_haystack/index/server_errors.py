@@ -13,3 +13,16 @@ def cause_of(error: Exception) -> tuple[str, str]:
     if not isinstance(found, dict):
         return "", str(error)
     return str(found.get("type", "")), str(found.get("reason", error))
+
+
+def root_cause(error: object) -> tuple[str, str]:
+    """Return type and reason of what lies behind a search's error: a shard's, where the search failed on shards.
+
+    :param error: As it stands under ``error`` in an answer, or in one of a multi-search.
+    """
+    if not isinstance(error, dict):
+        return "", str(error)
+    shards = error.get("failed_shards") or [{}]
+    causes = error.get("root_cause") or [{}]
+    found = shards[0].get("reason") or causes[0] or error
+    return str(found.get("type", error.get("type", ""))), str(found.get("reason", error.get("reason", "")))

@@ -14,6 +14,7 @@ from medte_haystack import (
     MedTEDocumentSplitter,
     MedTEDocumentStore,
     MedTEEmbeddingRetriever,
+    MedTEHybridRetriever,
     MedTETextEmbedder,
 )
 from medte_haystack.errors import EncoderOptionError, IndexContractError
@@ -129,6 +130,38 @@ class TestToDict:
                 "filter_policy": "replace",
                 "return_embedding": False,
                 "model": "minilm",
+                "oversample": None,
+                "min_similarity": None,
+                "exact": False,
+                "collapse": False,
+                "neighbours": 0,
+                "explain": False,
+            },
+        }
+
+    def test_hybrid_retriever(self):
+        made = MedTEHybridRetriever(
+            document_store=store(), fusion="weighted", weights=[2, 1], lexical_fields=["content"]
+        )
+        assert made.to_dict() == {
+            "type": f"{WHERE}.hybrid_retriever.MedTEHybridRetriever",
+            "init_parameters": {
+                "document_store": {"type": f"{WHERE}.document_store.MedTEDocumentStore", "init_parameters": STORE},
+                "filters": {},
+                "top_k": 10,
+                "num_candidates": None,
+                "filter_policy": "replace",
+                "return_embedding": False,
+                "model": None,
+                "fusion": "weighted",
+                "weights": [2, 1],
+                "window": None,
+                "lexical_fields": ["content"],
+                "oversample": None,
+                "min_similarity": None,
+                "collapse": None,
+                "neighbours": 0,
+                "explain": False,
             },
         }
 
@@ -143,6 +176,7 @@ class TestRoundTrip:
             store(),
             MedTEDocumentStore(index="a", api_key=Secret.from_env_var("KEY", strict=False), sparse_vector_field="s"),
             MedTEEmbeddingRetriever(document_store=store(), filter_policy="merge", top_k=3, return_embedding=True),
+            MedTEHybridRetriever(document_store=store(), filter_policy="merge", window=40, neighbours=2, collapse=True),
         ],
         ids=lambda made: type(made).__name__,
     )
@@ -161,10 +195,12 @@ class TestRoundTrip:
     def test_yaml_in_a_fresh_process_that_only_imports_the_package(self):
         pipeline = Pipeline()
         pipeline.add_component("embed", MedTEDocumentEmbedder(**EVERY_EMBEDDER_OPTION))  # in the order that YAML has
+        pipeline.add_component("hybrid", MedTEHybridRetriever(document_store=store(), weights=[0.7, 0.3]))
         pipeline.add_component("retriever", MedTEEmbeddingRetriever(document_store=store(), model="minilm"))
         pipeline.add_component("split", splitter())
         pipeline.add_component("text", MedTETextEmbedder(model="minilm"))
         pipeline.connect("split.documents", "embed.documents")
+        pipeline.connect("text.embedding", "hybrid.query_embedding")
         pipeline.connect("text.embedding", "retriever.query_embedding")
         text = pipeline.dumps()
         environment = {name: value for name, value in os.environ.items() if not name.startswith("HAYSTACK_")}

@@ -64,7 +64,7 @@ class TestSource:
 
     def test_reserved_names_in_metadata_are_renamed(self):
         taken = ["id", "content", "embedding", "title", "parent_id", "chunk_index", "chunk_start", "chunk_end"]
-        taken += ["meta", "blob", "score", "sparse_embedding"]
+        taken += ["meta", "blob", "score", "sparse_embedding", "retrieval"]
         body = source(Chunk("p", "text", meta=dict.fromkeys(taken, "mine")), [1.0])
         assert {name: body[f"{name}_"] for name in taken} == dict.fromkeys(taken, "mine")
         assert (body["id"], body["content"], body["embedding"]) == ("p#0", "text", [1.0])

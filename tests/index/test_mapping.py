@@ -4,7 +4,7 @@ import pytest
 
 from medte_haystack.errors import IndexContractError
 from medte_haystack.index import index_options, mapping, settings
-from medte_haystack.index.mapping import quantisation_of
+from medte_haystack.index.mapping import fields_of, quantisation_of
 
 TEMPLATES = [
     {"strings": {"match_mapping_type": "string", "mapping": {"type": "keyword", "ignore_above": 8191}}},
@@ -93,4 +93,23 @@ def test_settings_leave_the_rest_to_the_server():
         "number_of_shards": 3,
         "number_of_replicas": 0,
         "refresh_interval": "-1",
+    }
+
+
+def test_fields_have_their_full_names():
+    found = fields_of(
+        {
+            "properties": {
+                "title": {"type": "keyword", "fields": {"text": {"type": "text"}}},
+                "patient": {"properties": {"age": {"type": "long"}}},
+            },
+            "runtime": {"year": {"type": "long"}},
+        }
+    )
+    assert found == {
+        "title": "keyword",
+        "title.text": "text",
+        "patient": "object",
+        "patient.age": "long",
+        "year": "long",
     }

@@ -21,7 +21,7 @@ from es_ingest.ingest import target_of
 from es_ingest.stream.locking import LedgerError
 from es_ingest.stream.target import ledger_path
 from medte_haystack.errors import IndexContractError, IndexMissingError
-from medte_haystack.index import IndexSpec, Server, create_index, document_knn_body, run
+from medte_haystack.index import IndexSpec, Server, create_index, knn_body, run
 from tests.indices.conftest import MADE_BY, records, wait_for
 
 NO = "not looked at"
@@ -228,7 +228,8 @@ class TestBegun:
 def test_searches_notice_nothing_of_a_switch(client, connection, alias, build, fill):
     build(200, keep=0)
     stop, found, failed = threading.Event(), [], []
-    body = document_knn_body(next(records(1)).vector, top_k=5, chunks=20)
+    body = knn_body(next(records(1)).vector, top_k=20)
+    body |= {"size": 5, "collapse": {"field": "parent_id"}}
 
     def search():
         with connection.client() as own:

@@ -1,0 +1,266 @@
+"""What the retrievers share: the store, a look at its index, filters, and the way from hits to Documents."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from difflib import get_close_matches
+from typing import Any, Self, TypedDict
+
+import numpy as np
+from elastic_transport import TransportError
+from haystack import Document, default_from_dict, default_to_dict, logging
+from haystack.document_stores.types import FilterPolicy
+from haystack.document_stores.types.filter_policy import apply_filter_policy
+from haystack_integrations.document_stores.elasticsearch import ElasticsearchDocumentStore
+from numpy.typing import NDArray
+
+from medte_haystack.components.document_store import MedTEDocumentStore
+from medte_haystack.components.filters import check_filters, filter_query
+from medte_haystack.errors import FingerprintMismatchError, IndexContractError, SearchError
+from medte_haystack.index import CONTRACT_VERSION, IndexInfo, Steps, check_vector, describe_index, detect_server
+from medte_haystack.index.contract import RETRIEVAL
+from medte_haystack.index.steps import run, run_async
+from medte_haystack.model_identity import fingerprint_of_model
+from medte_haystack.retrieval import Hit, Log, SearchOptions, Target, neighbours
+
+logger = logging.getLogger(__name__)
+
+_COSINE = ("cosine", "dot_product")
+
+
+class Found(TypedDict, total=False):
+    """What a retriever returns; `explanation` only where it was asked for."""
+
+    documents: list[Document]
+    explanation: dict[str, Any]
+
+
+class FoundMany(TypedDict, total=False):
+    """What a retriever returns for many queries; `explanation` only where it was asked for."""
+
+    documents: list[list[Document]]
+    explanation: dict[str, Any]
+
+
+class Retriever:
+    """Base of the retrievers: a search is one conversation, carried out by the store's blocking or async client."""
+
+    options: SearchOptions
+
+    def __init__(
+        self,
+        document_store: ElasticsearchDocumentStore,
+        filters: dict[str, Any] | None,
+        filter_policy: str | FilterPolicy,
+        model: str | None,
+        explain: bool,
+    ) -> None:
+        if not isinstance(document_store, ElasticsearchDocumentStore):
+            raise TypeError(
+                f"document_store is a {type(document_store).__name__}; it must be a MedTEDocumentStore or an"
+                " ElasticsearchDocumentStore"
+            )
+        self.document_store = document_store
+        self.filters = filters or {}
+        self.filter_policy = FilterPolicy.from_str(filter_policy) if isinstance(filter_policy, str) else filter_policy
+        self.model = model
+        self.explain = explain
+        self._target: Target | None = None
+        self._unknown: set[str] = set()  # filter fields that were warned of
+
+    def _find(
+        self,
+        target: Target,
+        questions: Sequence[Any],
+        filters: Mapping[str, Any] | None,
+        options: Any,
+        log: Log | None,
+    ) -> Steps[list[list[Hit]]]:
+        """Return the hits of each question, the best first; for the retrievers to say how."""
+        raise NotImplementedError
+
+    def to_dict(self, **more: Any) -> dict[str, Any]:
+        """Return the component as a dictionary."""
+        options = {one.name: getattr(self.options, one.name) for one in fields(self.options)}
+        return default_to_dict(
+            self,
+            document_store=self.document_store.to_dict(),
+            filters=self.filters,
+            filter_policy=self.filter_policy.value,
+            model=self.model,
+            explain=self.explain,
+            **{**options, **more},
+        )
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Return the component that a dictionary describes."""
+        found: Self = default_from_dict(cls, data)
+        return found
+
+    def close(self) -> None:
+        """Release the store's blocking client."""
+        self.document_store.close()
+        self._target = None
+
+    async def close_async(self) -> None:
+        """Release the store's async client."""
+        await self.document_store.close_async()
+        self._target = None
+
+    def _ask(self, steps: Steps[Any]) -> Any:
+        store = self.document_store
+        # our own store connects without making a missing index, which a search should report
+        return run(store.connect() if isinstance(store, MedTEDocumentStore) else store.client, steps)
+
+    async def _ask_async(self, steps: Steps[Any]) -> Any:
+        return await run_async(self.document_store.async_client, steps)
+
+    def _steps(self, question: Any, given: Mapping[str, Any]) -> Steps[Found]:
+        """Return the conversation of one search.
+
+        :param given: The arguments of `run` by their names, as ``locals()`` has them: `run` and `run_async`, whose
+            signatures Haystack wants spelled out and the same, so have nothing else to spell out twice.
+        """
+        options = self.options.overridden(**{one.name: given.get(one.name) for one in fields(self.options)})
+        many = yield from self._many([question], given["filters"], given["explain"], options)
+        found = Found(documents=many["documents"][0])
+        if "explanation" in many:
+            found["explanation"] = many["explanation"]
+        return found
+
+    def _many(
+        self,
+        questions: Sequence[Any],
+        filters: dict[str, Any] | None,
+        explain: bool | None,
+        options: SearchOptions,
+    ) -> Steps[FoundMany]:
+        log = Log() if (self.explain if explain is None else explain) else None
+        filters = apply_filter_policy(self.filter_policy, self.filters, filters)
+        query = filter_query(filters)
+        while True:
+            target = self._target or (yield from self._look())
+            self._target = target
+            if filters:
+                yield from self._check_filters(filters, target)
+            self._check_metric(target.info, options)
+            hits = yield from self._find(target, questions, query, options, log)
+            if all(hit["_index"] == target.info.name for some in hits for hit in some):
+                break
+            self._target = None  # the name is an alias that was set on another index since
+        if options.neighbours:
+            yield from self._add_neighbours(target, [hit for some in hits for hit in some], options.neighbours, log)
+        found = FoundMany(documents=[[self._document(hit) for hit in some] for some in hits])
+        if log is not None:
+            found["explanation"] = self._explanation(target, options, log)
+        return found
+
+    def _add_neighbours(self, target: Target, hits: list[Hit], reach: int, log: Log | None) -> Steps[None]:
+        around = yield from neighbours(target, hits, reach, log)
+        for hit, chunks in zip(hits, around, strict=True):
+            hit[RETRIEVAL] = {**hit.get(RETRIEVAL, {}), "neighbours": chunks}
+
+    def _document(self, hit: Hit) -> Document:
+        if RETRIEVAL in hit:
+            hit["_source"][RETRIEVAL] = hit[RETRIEVAL]
+        found: Document = self.document_store._deserialize_document(hit)
+        return found
+
+    def _explanation(self, target: Target, options: SearchOptions, log: Log) -> dict[str, Any]:
+        info, version = target.info, target.server.version
+        return {
+            "index": info.name,
+            "model": info.fingerprint.model if info.fingerprint else None,
+            "quantisation": info.quantisation,
+            "server_version": ".".join(map(str, version)) if version else None,
+            "options": {one.name: getattr(options, one.name) for one in fields(options)},
+            "requests": log.requests,
+            "took_ms": sum(one["took_ms"] or 0 for one in log.searches),
+            "searches": log.searches,
+        }
+
+    def _look(self) -> Steps[Target]:
+        index = self.document_store._index
+        try:
+            server = yield from detect_server()
+            info = yield from describe_index(index)
+        except TransportError as error:
+            attempts = 1 + len(error.errors)
+            raise SearchError(
+                f"the server of index {index!r} does not answer after {attempts} attempts: {error}; is it running?",
+                index=index,
+                attempts=attempts,
+            ) from error
+        self._check_fingerprint(info)
+        return Target(index, info, server)
+
+    def _check_fingerprint(self, info: IndexInfo) -> None:
+        made = info.fingerprint
+        if made is not None and made.contract != CONTRACT_VERSION:
+            raise FingerprintMismatchError(
+                f"index {info.name!r} was made with version {made.contract} of the index contract, this package reads"
+                f" {CONTRACT_VERSION}; use the package that made it, or make the index anew",
+                index=info.name,
+                field="contract",
+                expected=made.contract,
+                found=CONTRACT_VERSION,
+            )
+        queries = fingerprint_of_model(self.model)
+        if queries is not None and made is not None:
+            made.check_reader(queries, index=info.name)
+        elif queries is not None:
+            logger.warning(
+                "Index {index} does not say which model made it; whether that is {model} cannot be checked",
+                index=info.name,
+                model=queries.model,
+            )
+        elif made is not None:
+            logger.warning(
+                "Index {index} was made with {model}; give the retriever model=… to have queries of others refused",
+                index=info.name,
+                model=made.model,
+            )
+
+    def _check_filters(self, filters: dict[str, Any], target: Target) -> Steps[None]:
+        unknown = check_filters(filters, target.info) - self._unknown
+        if not unknown:
+            return
+        info = yield from describe_index(target.index)  # documents written since may have brought new fields
+        for name in sorted(check_filters(filters, info) - self._unknown):
+            self._unknown.add(name)
+            logger.warning(
+                "Filter on '{field}': no document of {index} has this field, so it holds for none. Like it: {near}",
+                field=name,
+                index=info.name,
+                near=", ".join(get_close_matches(name, info.fields)) or "none",
+            )
+
+    def _check_metric(self, info: IndexInfo, options: SearchOptions) -> None:
+        if options.min_similarity is not None and info.similarity not in _COSINE:
+            raise IndexContractError(
+                f"index {info.name!r} compares by {info.similarity}, so min_similarity, a cosine, has no meaning there",
+                index=info.name,
+                similarity=info.similarity,
+            )
+
+
+def checked_vector(values: Sequence[float], info: IndexInfo) -> NDArray[np.float32]:
+    """Return a query's vector as an array.
+
+    :raises IndexContractError: If it has other dimensions than the index, is not finite, or no unit vector where the
+        index compares by dot product.
+    """
+    vector = np.asarray(values, dtype=np.float32)
+    if vector.ndim != 1 or not vector.size or info.dim not in (None, vector.size):
+        raise IndexContractError(
+            f"the query's vector has {' x '.join(map(str, vector.shape))} dimensions, index {info.name!r} has"
+            f" {info.dim}; embed queries with"
+            f" {info.fingerprint.model if info.fingerprint else 'the model the index was made with'}",
+            found=vector.size if vector.ndim == 1 else vector.shape,
+            expected=info.dim,
+        )
+    if info.similarity == "dot_product":
+        check_vector(vector, vector.size, name="the query")
+    elif not np.isfinite(vector).all():
+        raise IndexContractError("the query's vector holds values that are no finite numbers")
+    return vector

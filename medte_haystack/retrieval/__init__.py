@@ -1,0 +1,33 @@
+"""Searching an index of the contract: by vectors, by words, or both; documents or chunks; one question or many.
+
+Bodies and fusion are pure functions; what takes several requests is a conversation in the sense of
+`medte_haystack.index.steps`. Nothing here knows Haystack.
+"""
+
+from medte_haystack.retrieval.asking import Log
+from medte_haystack.retrieval.dense import find_dense
+from medte_haystack.retrieval.fusion import Weights, fuse
+from medte_haystack.retrieval.hybrid import Question, find_hybrid
+from medte_haystack.retrieval.lexical import searchable, text_fields
+from medte_haystack.retrieval.neighbours import neighbours
+from medte_haystack.retrieval.options import DEFAULT_FUSION, FUSIONS, HybridOptions, SearchOptions, default_weights
+from medte_haystack.retrieval.target import Hit, Target
+
+__all__ = [
+    "DEFAULT_FUSION",
+    "FUSIONS",
+    "Hit",
+    "HybridOptions",
+    "Log",
+    "Question",
+    "SearchOptions",
+    "Target",
+    "Weights",
+    "default_weights",
+    "find_dense",
+    "find_hybrid",
+    "fuse",
+    "neighbours",
+    "searchable",
+    "text_fields",
+]

@@ -1,0 +1,77 @@
+"""Searches by vectors alone."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medte_haystack.index import Steps
+from medte_haystack.index.contract import PARENT_ID
+from medte_haystack.index.queries import knn_clause
+from medte_haystack.retrieval.asking import Log
+from medte_haystack.retrieval.exact import compare_all
+from medte_haystack.retrieval.options import SearchOptions
+from medte_haystack.retrieval.target import Hit, Target, widening
+
+_CHUNKS_A_DOCUMENT = 4  # looked among at first; more where documents have more
+
+
+def dense_body(
+    target: Target,
+    vector: NDArray[np.float32],
+    filters: Mapping[str, Any] | None,
+    options: SearchOptions,
+    *,
+    chunks: int,
+    size: int,
+) -> dict[str, Any]:
+    """Return the body of a search by a vector.
+
+    :param chunks: Nearest chunks of each shard.
+    :param size: Hits that come back.
+    """
+    body = {
+        "query": knn_clause(vector, top_k=chunks, **target.knn(options, filters, chunks)),
+        "size": size,
+        "track_total_hits": False,
+        **target.shown(options),
+    }
+    if target.collapses(options):
+        # fewer in all than `chunks`: there are no more
+        body |= {"collapse": {"field": PARENT_ID}, "track_total_hits": chunks}
+    return body
+
+
+def find_dense(
+    target: Target,
+    vectors: Sequence[NDArray[np.float32]],
+    filters: Mapping[str, Any] | None,
+    options: SearchOptions,
+    log: Log | None = None,
+) -> Steps[list[list[Hit]]]:
+    """Find what is nearest to each vector, the best first, with cosines as scores.
+
+    :param vectors: Each of shape (dim,).
+    :param filters: Elasticsearch query that hits must match.
+    :raises SearchError: If the server refuses a search or does not answer.
+    """
+    if options.exact and target.info.quantisation != "flat":
+        found = yield from compare_all(target, vectors, filters, options, log)
+    else:
+        factor = _CHUNKS_A_DOCUMENT if target.collapses(options) else 1
+        answers = yield from widening(
+            target,
+            options,
+            len(vectors),
+            lambda number, chunks: [
+                dense_body(target, vectors[number], filters, options, chunks=chunks, size=options.top_k)
+            ],
+            factor * options.top_k,
+            log,
+        )
+        found = [one["hits"]["hits"] for (one,) in answers]
+    for hits in found:
+        for hit in hits:
+            hit["_score"] = target.cosine(hit["_score"])
+    return found
