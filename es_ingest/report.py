@@ -81,6 +81,8 @@ def print_summary(summary: Summary, switch: Switch | None = None, *, as_json: bo
     }
     if summary.encoder_busy is not None:
         rows["seconds"] += f" ({summary.encode_seconds:.1f} encoding; the encoder was busy {summary.encoder_busy:.0%})"
+    if summary.interrupted:
+        rows["interrupted"] = "before the sources' end; the same command again goes on"
     if summary.missing:
         rows["missing"] = f"{summary.missing:,} records that the sources no longer have were removed"
     if switch:

@@ -198,7 +198,9 @@ def check(connection: Connection, timeout: float = 10.0) -> Connection:
         except elasticsearch.SSLError as error:
             raise NoServerError(_tls_fault(url, error), url=url) from error
         except (elasticsearch.ConnectionError, elasticsearch.ConnectionTimeout) as error:
-            message = f"nothing answers at {url}: {error}; is the server running?"
+            cause = _cause(error.errors[-1] if error.errors else error, OSError)
+            why = f" ({cause.strerror.lower()})" if cause and cause.strerror else ""
+            message = f"nothing answers at {url}{why}; is the server running?"
             if url.startswith("http:") and _cause(error, ConnectionResetError):
                 message = f"{url} ends the connection without an answer; if the server has TLS, write https://"
             raise NoServerError(message, url=url) from error

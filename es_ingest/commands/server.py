@@ -48,6 +48,8 @@ def start(
     typer.echo(f"{'started' if started else 'already running:'} {_line(state)}")
     if not started and _differs(state, version, port, heap):
         typer.echo("options of this call were not applied; run `es-ingest server stop` first to change them", err=True)
+    if data is not None:
+        typer.echo(f"other commands find it by ES_URL={state.url}, as its data folder is not the usual one", err=True)
 
 
 @app.command()

@@ -122,7 +122,7 @@ def detect(sources: Sequence[str]) -> str:
         name = next((r.name for r in formats() if path != STDIN and r.accepts(Path(path))), None)
         if name is None:
             known = "; ".join(f"{reader.name}: {reader.source}" for reader in formats())
-            raise ReadError(label(path), f"cannot tell its format; name one of these formats: {known}")
+            raise ReadError(label(path), f"cannot tell its format; name it with --format. There are: {known}")
         found.setdefault(name, path)
     if len(found) > 1:
         seen = ", ".join(f"{path} is {name}" for name, path in found.items())

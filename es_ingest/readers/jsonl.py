@@ -73,7 +73,7 @@ def parse_object(line: bytes) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise RowError(f"not UTF-8 at byte {error.start + 1} of the line") from None
     except json.JSONDecodeError as error:
-        raise RowError(f"not JSON: {error.msg} at character {error.pos + 1} of the line") from None
+        raise RowError(f"not JSON: {error.msg.removesuffix(' at')} at character {error.pos + 1} of the line") from None
     except ValueError:  # Python refuses to convert integers of more than 4,300 digits
         raise RowError("not JSON that can be indexed: an integer with thousands of digits") from None
     except RecursionError:

@@ -121,7 +121,8 @@ def _parse(data: bytes) -> "Element":
     except (ValueError, LookupError):
         raise ValueError("declares an encoding that cannot be read; save it as UTF-8") from None
     if root.tag not in (*_ROOTS, _DRAFT):
-        raise ValueError(f"not a MedQuAD document: its root element is <{root.tag[:40]}>, not <{_ROOTS[0]}>")
+        hint = "; if it is PubMed's, give --format pubmed" if root.tag.startswith("Pubmed") else ""
+        raise ValueError(f"not a MedQuAD document: its root element is <{root.tag[:40]}>, not <{_ROOTS[0]}>{hint}")
     return root
 
 

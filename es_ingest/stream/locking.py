@@ -34,7 +34,7 @@ def alone(path: Path, what: str, otherwise: str = "") -> Iterator[None]:
     Its lock's file is made when it is missing, and left there.
 
     :param what: What it is, at the beginning of a message.
-    :param otherwise: What else may be done than waiting, at the end of a message.
+    :param otherwise: What may be done where its file cannot be made, at the end of a message.
     :raises LedgerError: If another process holds it, or the lock's file cannot be made.
     """
     lock = FileLock(lock_of(path), mode=0o600)
@@ -43,7 +43,7 @@ def alone(path: Path, what: str, otherwise: str = "") -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
-        raise LedgerError(f"{what} is in use by another es-ingest; wait for it to end{hint}", str(path)) from None
+        raise LedgerError(f"{what} is in use by another es-ingest; wait for it to end", str(path)) from None
     except OSError as error:
         raise LedgerError(f"{what} cannot be opened ({error}){hint}", str(path)) from error
     try:
