@@ -1,7 +1,9 @@
 """Bulk writing: requests bounded by count and bytes, only what was rejected sent again, every failure reported."""
 
 import logging
+import math
 import random
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -52,6 +54,25 @@ class Backoff:
         """Return the wait after try number `attempt`, counted from 1."""
         seconds: float = min(self.longest, self.first * 2.0 ** (attempt - 1)) * random.uniform(0.5, 1.0)  # noqa: S311  no secret
         return seconds
+
+
+class _Seldom:
+    """Warns once in a while: all requests under way meet the same server, and each tries again and again."""
+
+    def __init__(self, every: float) -> None:
+        self._every = every
+        self._last = -math.inf
+
+    def warn(self, message: str, *values: object) -> None:
+        """Log a warning, or a mere information if the last one was not long ago."""
+        now = time.monotonic()
+        due = now - self._last >= self._every
+        if due:
+            self._last = now
+        logger.log(logging.WARNING if due else logging.INFO, message, *values)
+
+
+_SELDOM = _Seldom(10.0)
 
 
 def _waves(waiting: Iterable[list[Operation]]) -> Iterator[list[list[Operation]]]:
@@ -123,7 +144,10 @@ def send(
                     )
                 return result
             _raise_unless_passing(error, left, index, attempt, backoff)
-            logger.warning("bulk request to %s failed (%s), try %d", index, type(error).__name__, attempt)
+            _SELDOM.warn(
+                "bulk request to %s failed (%s), try %d of %d; it is sent again",
+                *(index, type(error).__name__, attempt, backoff.tries),
+            )
             if not _is_lost(error):
                 result += BulkResult(retried=len(left))
                 if on_rejection is not None:

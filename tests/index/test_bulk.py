@@ -1,6 +1,7 @@
 """Bulk writing against answers made by hand; no server."""
 
 import json
+import logging
 import socket
 import threading
 from dataclasses import dataclass
@@ -182,6 +183,15 @@ class TestRepeating:
         retried = 4 if isinstance(error, ApiError) else 0  # what is lost was not rejected
         assert server.run(bulk.write("i", operations(2))) == BulkResult(created=2, retried=retried)
         assert server.requests == [["d0", "d1"]] * 3
+
+    def test_of_many_tries_few_warn(self, caplog, monkeypatch):
+        monkeypatch.setattr(bulk, "_SELDOM", bulk._Seldom(3600))
+        server = Server(*[UnreachableError("refused")] * 5)
+        with caplog.at_level(logging.INFO):
+            server.run(bulk.write("notes", operations(2)))
+        first, *others = caplog.records
+        assert first.getMessage() == "bulk request to notes failed (ConnectionError), try 1 of 9; it is sent again"
+        assert (first.levelname, {one.levelname for one in others}, len(others)) == ("WARNING", {"INFO"}, 4)
 
     @pytest.mark.parametrize("error", [UnreachableError("reset"), ConnectionTimeout("late"), api_error(503)])
     def test_but_not_one_with_a_create(self, error):
