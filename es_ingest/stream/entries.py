@@ -14,12 +14,14 @@ class Entry:
     :param record: The record.
     :param hash: Hash of its content.
     :param before: How many chunks of an earlier version the index may hold.
+    :param uncertain: Whether it may hold any part of that, and of others.
     :param earlier: The same record earlier in this run: this one must come after it.
     """
 
     record: Record
     hash: bytes
     before: int = 0
+    uncertain: bool = False
     earlier: "Entry | None" = None
     chunks: int = 0  # how many it has now
     unanswered: int = 0  # operations that the server has not answered
@@ -44,8 +46,8 @@ class Entry:
 
     @property
     def partly_there(self) -> bool:
-        """Whether the index may hold something of it although it was refused."""
-        return self.before > 0 or len(self.reasons) < self.chunks
+        """Whether the index may hold some of it, or of several versions, although it was refused."""
+        return self.uncertain or len(self.reasons) < self.most
 
     def acknowledged(self) -> Acknowledged:
         """Return it as the ledger keeps it."""

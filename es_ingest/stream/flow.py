@@ -209,7 +209,7 @@ class Stream:
             self._summary.unchanged += 1
             return None
         before = max(partly, known.chunks if known else 0, earlier.most if earlier else 0)
-        return Entry(record, digest, before, earlier)
+        return Entry(record, digest, before, uncertain=partly > 0, earlier=earlier)
 
     def _split(self, entries: list[Entry]) -> Iterator[Placed]:
         if self._making.splitter is None:

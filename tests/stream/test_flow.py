@@ -195,6 +195,27 @@ class TestRefused:
         job.run(MANY, look=lambda stream: left.append(dict(stream.unsettled)))
         assert left == [{"r11": 6}]
 
+    @pytest.mark.parametrize("versions", [("1", "bad"), ("1|2", "bad|bad"), ("1", "bad|bad")])
+    def test_of_one_that_was_refused_in_whole_the_earlier_version_stays(self, job, versions):
+        good, bad = (record("a", text) for text in versions)
+        job.run([good])
+        job.server.rule = lambda name, body: CONFLICT if body and body["content"] == "bad" else None
+        left = []
+        summary = job.run([bad], look=lambda stream: left.append(dict(stream.unsettled)))
+        assert (summary.refused, left, job.server.texts()) == (1, [{}], texts(good))
+        again = job.run([good])
+        assert again.unchanged == 1
+
+    def test_of_one_that_was_refused_in_part_it_does_not(self, job):
+        job.run([record("a", "1|2|3")])
+        job.server.rule = lambda name, body: CONFLICT if body and body["content"] == "bad" else None
+        left = []
+        job.run([record("a", "bad")], look=lambda stream: left.append(dict(stream.unsettled)))  # 2 and 3 are removed
+        assert left == [{"a": 3}]
+        again = job.run([record("a", "bad")], look=lambda stream: left.append(dict(stream.unsettled)))
+        assert (again.refused, left[1]) == (1, {"a": 3})
+        assert job.run([record("a", "1|2|3")]).records == 1
+
     def test_rows_that_are_no_records(self, job):
         rows = [Malformed(f"here:{number}", "no text", "raw") for number in range(2)]
         summary = job.run([rows[0], *MANY[:5], rows[1]])

@@ -45,8 +45,11 @@ def check(job, records, left):
     for name, parts in good.items():
         assert [stored.pop(f"{name}#{number}") for number in range(len(parts))] == parts
         assert not [other for other in stored if other.startswith(f"{name}#")]
-    assert {name.split("#")[0] for name in stored} <= left.keys()  # refused, and known to be there in part
     acknowledged = job.acknowledged()
+    for name in {name.split("#")[0] for name in stored} - left.keys():  # refused, and not known to be there in part
+        assert {f"{name}#{number}" for number in range(acknowledged[name])} == {
+            other for other in stored if other.startswith(f"{name}#")
+        }
     assert {name: acknowledged[name] for name in good} == {name: len(parts) for name, parts in good.items()}
     dead = {one["record"]["id"] for one in job.letters()}
     assert last.keys() - good.keys() <= dead

@@ -54,7 +54,7 @@ class Written:
 
 
 def entry(name, chunks=1, before=0, text="text", earlier=None):
-    made = Entry(record(name, text), text.encode(), before, earlier)
+    made = Entry(record(name, text), text.encode(), before, earlier=earlier)
     made.begin(chunks)
     return made
 
