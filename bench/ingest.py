@@ -50,12 +50,15 @@ class Field:
     folder: Path
     quantisation: str
 
-    def make_index(self) -> None:
-        """Make the index anew, as es-ingest does, without refresh and replicas."""
+    def make_index(self, *, refreshed: bool = False) -> None:
+        """Make the index anew, as es-ingest does, without replicas.
+
+        :param refreshed: Whether the server refreshes it, for what waits for that.
+        """
         self.client.options(ignore_status=404).indices.delete(index=_INDEX)
         server = run(self.client, detect_server())
         run(self.client, open_index(_INDEX, IndexSpec(_MADE_BY, self.quantisation), server))
-        loading = {"index.refresh_interval": "-1", "index.number_of_replicas": 0}
+        loading = {"index.refresh_interval": None if refreshed else "-1", "index.number_of_replicas": 0}
         self.client.indices.put_settings(index=_INDEX, settings=loading)
 
     def check(self, number: int) -> None:
@@ -115,7 +118,7 @@ def haystack(field: Field, number: int) -> None:
     from haystack.document_stores.types import DuplicatePolicy
     from haystack_integrations.document_stores.elasticsearch import ElasticsearchDocumentStore
 
-    field.make_index()
+    field.make_index(refreshed=True)
     store = ElasticsearchDocumentStore(hosts=field.connection.url, index=_INDEX, node_class=InfoNode)
     documents = [
         Document(id=f"d{n}", content=f"document {n}", embedding=field.vectors[n].tolist()) for n in range(number)
@@ -145,7 +148,7 @@ def main(arguments: Sequence[str]) -> None:
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     with (
         open_cluster(ephemeral=True, heap="2g") as connection,
-        connection.client() as client,
+        connection.client(request_timeout=300) as client,
         TemporaryDirectory() as folder,
     ):
         field = Field(connection, client, vectors, Path(folder), chosen.quantisation)
