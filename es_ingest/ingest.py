@@ -15,9 +15,10 @@ from es_ingest.indices.removal import records_in, remove_records
 from es_ingest.progress import Shown
 from es_ingest.records import Malformed, Record
 from es_ingest.stream.dead_letters import DeadLetters
-from es_ingest.stream.flow import Making, Stream
+from es_ingest.stream.flow import Stream
 from es_ingest.stream.ledger import Ledger
 from es_ingest.stream.locking import alone, lock_of
+from es_ingest.stream.making import Making
 from es_ingest.stream.stopping import Stop
 from es_ingest.stream.summary import Summary
 from es_ingest.stream.target import Target, ledger_path

@@ -18,10 +18,11 @@ import ray
 from es_ingest.distributed.errors import EngineError
 from es_ingest.distributed.messages import Destination, Done, Encoded, Failed, Given, Made, Note, Recipe
 from es_ingest.stream.concurrency import Concurrency
-from es_ingest.stream.stopping import GRACE
+from es_ingest.stream.making import Making
+from es_ingest.stream.stopping import GRACE, given_up
 from medte_haystack.encoder import EncodeStats
-from medte_haystack.errors import BulkWriteError, IndexContractError
-from medte_haystack.index import BulkResult, Chunk, Fingerprint, Operation, bulk, operation, run, source, vector_json
+from medte_haystack.errors import IndexContractError
+from medte_haystack.index import BulkResult, Fingerprint, Operation, bulk, operation, run, source, vector_json
 from medte_haystack.index.contract import chunk_id
 from medte_haystack.index.operations import batches
 
@@ -83,8 +84,8 @@ class _Encoder:
     """
 
     def __init__(self, recipe: Recipe) -> None:
-        self._dim = recipe.fingerprint.dim
-        self._encoder = self._splitter = None
+        dim = recipe.fingerprint.dim
+        self._making = Making(dim)
         if recipe.model is None:
             return
         for name in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS"):
@@ -94,34 +95,23 @@ class _Encoder:
         from medte_haystack.encoder import Encoder, TokenSplitter
 
         torch.set_num_threads(recipe.cpus)
-        self._encoder = Encoder.load(
+        encoder = Encoder.load(
             recipe.model, device=recipe.device, precision=recipe.precision, max_tokens=recipe.max_tokens
         )
-        self._splitter = TokenSplitter(
-            self._encoder.tokeniser, chunk_tokens=recipe.chunk_tokens, overlap=recipe.chunk_overlap
-        )
-        made = Fingerprint.of_encoder(
-            self._encoder, chunk_tokens=self._splitter.chunk_tokens, chunk_overlap=recipe.chunk_overlap
-        )
+        splitter = TokenSplitter(encoder.tokeniser, chunk_tokens=recipe.chunk_tokens, overlap=recipe.chunk_overlap)
+        made = Fingerprint.of_encoder(encoder, chunk_tokens=splitter.chunk_tokens, chunk_overlap=recipe.chunk_overlap)
         _check_same(recipe.fingerprint, made)
+        self._making = Making(dim, encoder, splitter)
 
     def __call__(self, given: Sequence[Given], waited: float) -> Encoded:
-        records = [one.record for one in given]
-        if self._encoder is None or self._splitter is None:
-            chunks = [[Chunk(one.id, one.text, 0, 0, len(one.text), one.title, one.meta)] for one in records]
+        records, encoder = [one.record for one in given], self._making.encoder
+        before = encoder.stats if encoder else EncodeStats()
+        chunks = list(self._making.chunks(records))
+        if encoder is None:
             vectors = np.stack([one.vector for one in records if one.vector is not None])
-            return Encoded(given, chunks, vectors, EncodeStats(), waited)
-        before = self._encoder.stats
-        found = self._splitter.split_many([one.text for one in records], titles=[one.title for one in records])
-        chunks = [
-            [
-                Chunk(record.id, piece.text, number, piece.start, piece.end, record.title, record.meta)
-                for number, piece in enumerate(pieces)
-            ]
-            for record, pieces in zip(records, found, strict=True)
-        ]
-        vectors = self._encoder.encode([chunk.embedded_text for of_record in chunks for chunk in of_record])
-        return Encoded(given, chunks, vectors, self._encoder.stats - before, waited)
+            return Encoded(given, chunks, vectors, before, waited)
+        vectors = encoder.encode([chunk.embedded_text for of_record in chunks for chunk in of_record])
+        return Encoded(given, chunks, vectors, encoder.stats - before, waited)
 
 
 class Write:
@@ -205,7 +195,7 @@ class Write:
             nonlocal left
             left = ray.get(self._desk.pause.remote(seconds, left))
             if left is None:
-                raise BulkWriteError(f"writing to index {self._to.index!r} was given up", index=self._to.index)
+                raise given_up(self._to.index)
 
         return pause
 

@@ -2,7 +2,6 @@
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
@@ -23,8 +22,9 @@ from es_ingest.records import Malformed, ReadError, Record
 from es_ingest.stream.ahead import ahead
 from es_ingest.stream.dead_letters import DeadLetters
 from es_ingest.stream.entries import Entry
-from es_ingest.stream.flow import Making, Stream
+from es_ingest.stream.flow import Stream
 from es_ingest.stream.ledger import Ledger
+from es_ingest.stream.making import Making
 from es_ingest.stream.stopping import Stop
 from es_ingest.stream.summary import Summary
 from medte_haystack.index import bulk
@@ -247,15 +247,9 @@ class RayStream(Stream):
     def _tell(self) -> None:
         out, summary = self._groups_out, self._summary
         with out.changed:
-            done = out.written
-            summary.chunks, summary.created, summary.updated = out.chunks, done.created, done.updated
-            summary.written = done.created + done.updated
-            summary.records, summary.refused, summary.retried = done.records, done.refused + self._unfit, done.retried
-            summary.tokens, summary.truncated = out.stats.tokens, out.stats.truncated
+            self._take(out.written, out.requests_at_once)
+            summary.chunks, summary.tokens, summary.truncated = out.chunks, out.stats.tokens, out.stats.truncated
             summary.encode_seconds, summary.encoder_waited = out.stats.seconds, out.waited
-            summary.requests_at_once = out.requests_at_once
-        summary.failed = summary.malformed + summary.refused
-        summary.seconds = time.perf_counter() - self._started
         if self._watch is not None:
             self._watch(summary)
         if self._progress is not None:

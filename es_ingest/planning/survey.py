@@ -11,9 +11,10 @@ from es_ingest.planning.repeats import Repeats
 from es_ingest.planning.speed import Sample
 from es_ingest.progress import Shown
 from es_ingest.records import Malformed, Record
+from es_ingest.stream.making import chunks_of
 from medte_haystack.encoder import TokenSplitter
 from medte_haystack.errors import IndexContractError
-from medte_haystack.index import Chunk, operation, source
+from medte_haystack.index import operation, source
 
 _TOGETHER = 256  # records that are split in one go
 _CHARACTERS_TOGETHER = 1 << 20
@@ -131,10 +132,7 @@ def _measure(group: list[Record], splitter: TokenSplitter, prefix: str) -> _Meas
     of_pieces = iter(count([piece.text for some in pieces if len(some) > 1 for piece in some]))
     found = _Measured([sum(both) for both in zip(lengths, before, strict=True)])
     for record, whole, more, some in zip(group, found.of_records, before, pieces, strict=True):
-        chunks = [
-            Chunk(record.id, piece.text, number, piece.start, piece.end, record.title, record.meta)
-            for number, piece in enumerate(some)
-        ]
+        chunks = chunks_of(record, some)
         found.of_chunks += [whole] if len(some) == 1 else [more + next(of_pieces) for _ in some]
         found.texts += [chunk.embedded_text for chunk in chunks]
         try:

@@ -25,7 +25,7 @@ from es_ingest.readers.fields import TEXT_JOIN
 from es_ingest.readers.mapping import FieldMapping
 from es_ingest.readers.registry import Reader
 from es_ingest.readers.streams import DAMAGED, PACKED, open_bytes, read_lines, reason_of
-from es_ingest.readers.values import RowError, scrub
+from es_ingest.readers.values import RowError, parse_json, scrub
 from es_ingest.records import Malformed, ReadError, Record
 
 MAX_FILE_BYTES = 256 * 2**20  # a page of the API has 1,000 studies at most, some 20 MB
@@ -133,7 +133,7 @@ def _whole(source: str) -> bytes | None:
             behind = stream.read(2**16)
             if behind.strip() and first.strip():
                 try:
-                    _json(first)
+                    parse_json(first)
                 except RowError:
                     pass  # the first line of a text that goes on
                 else:
@@ -158,7 +158,7 @@ def _studies(data: bytes, position: str, keep: bool = False) -> Iterator[Record 
     :param keep: Whether to keep the text for the dead letters where it is no JSON; a study's own text always is.
     """
     try:
-        value = _json(data)
+        value = parse_json(data)
         page = isinstance(value, dict) and _PROTOCOL not in value and "studies" in value
         studies = next(iter(_values(value, "studies", list)), []) if page else value
     except RowError as error:
@@ -169,23 +169,6 @@ def _studies(data: bytes, position: str, keep: bool = False) -> Iterator[Record 
             yield _record(study, f"{position}#{number}")
     else:
         yield _record(studies, position)
-
-
-def _json(data: bytes) -> Any:
-    """Parse a JSON text.
-
-    :raises RowError: If it is none.
-    """
-    try:
-        return json.loads(data.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise RowError(f"not UTF-8 at byte {error.start + 1}") from None
-    except json.JSONDecodeError as error:
-        raise RowError(f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
-    except ValueError:  # Python refuses to convert integers of more than 4,300 digits
-        raise RowError("not JSON that can be indexed: an integer with thousands of digits") from None
-    except RecursionError:
-        raise RowError("nested too deeply") from None
 
 
 def _record(study: Any, position: str) -> Record | Malformed:

@@ -4,7 +4,6 @@ Lines are split at line feeds only, so that a U+2028 inside a string does not cu
 fine. NaN and Infinity, which Python would read and Elasticsearch refuses, make a row malformed where the field is used.
 """
 
-import json
 import logging
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +12,7 @@ from es_ingest.readers.fields import RowMapper
 from es_ingest.readers.mapping import FieldMapping
 from es_ingest.readers.registry import Reader
 from es_ingest.readers.streams import PACKED, label, read_lines
-from es_ingest.readers.values import RowError
+from es_ingest.readers.values import RowError, parse_json
 from es_ingest.records import Malformed, Record
 
 logger = logging.getLogger(__name__)
@@ -68,16 +67,7 @@ def parse_object(line: bytes) -> dict[str, Any]:
 
     :raises RowError: If it is none.
     """
-    try:
-        value = json.loads(line.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise RowError(f"not UTF-8 at byte {error.start + 1} of the line") from None
-    except json.JSONDecodeError as error:
-        raise RowError(f"not JSON: {error.msg.removesuffix(' at')} at character {error.pos + 1} of the line") from None
-    except ValueError:  # Python refuses to convert integers of more than 4,300 digits
-        raise RowError("not JSON that can be indexed: an integer with thousands of digits") from None
-    except RecursionError:
-        raise RowError("nested too deeply") from None
+    value = parse_json(line, one_line=True)
     if not isinstance(value, dict):
         raise RowError("not a JSON object: every line must be one, as in {...}")
     return value

@@ -24,6 +24,25 @@ class RowError(Exception):
     """Why a row is not a record; readers turn it into `Malformed`."""
 
 
+def parse_json(data: bytes, *, one_line: bool = False) -> Any:
+    """Parse a JSON text in UTF-8.
+
+    :param one_line: Whether it is a line of a file, as messages then say; else it may begin with a byte order mark.
+    :raises RowError: If it is none.
+    """
+    try:
+        return json.loads(data.decode("utf-8" if one_line else "utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise RowError(f"not UTF-8 at byte {error.start + 1}{' of the line' if one_line else ''}") from None
+    except json.JSONDecodeError as error:
+        where = f"character {error.pos + 1} of the line" if one_line else f"line {error.lineno}, column {error.colno}"
+        raise RowError(f"not JSON: {error.msg.removesuffix(' at')} at {where}") from None
+    except ValueError:  # Python refuses to convert integers of more than 4,300 digits
+        raise RowError("not JSON that can be indexed: an integer with thousands of digits") from None
+    except RecursionError:
+        raise RowError("nested too deeply") from None
+
+
 def jsonable(value: Any, name: str, *, nan_is_null: bool = False) -> Any:
     """Make a value what JSON and Elasticsearch can hold.
 

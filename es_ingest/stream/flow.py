@@ -9,7 +9,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import numpy as np
 from elasticsearch import Elasticsearch
@@ -22,10 +21,12 @@ from es_ingest.stream.content import content_hash
 from es_ingest.stream.dead_letters import DeadLetters
 from es_ingest.stream.entries import Entry
 from es_ingest.stream.ledger import Known, Ledger
+from es_ingest.stream.making import Making
+from es_ingest.stream.settling import Written
 from es_ingest.stream.stopping import Stop
 from es_ingest.stream.summary import Summary
 from es_ingest.stream.writer import Writer
-from medte_haystack.encoder import Encoder, TokenSplitter
+from medte_haystack.encoder import Encoder
 from medte_haystack.errors import IndexContractError
 from medte_haystack.index import Chunk, bulk, check_vector, chunk_id, source, vector_json
 from medte_haystack.index.contract import check_id
@@ -43,20 +44,6 @@ _REPORTED = 20  # failures that are logged one by one; the rest is counted
 
 Placed = tuple[Entry, Chunk]
 Made = tuple[Placed, NDArray[np.float32]]
-
-
-@dataclass(frozen=True, slots=True)
-class Making:
-    """How vectors are made: by an encoder from split texts, or not at all.
-
-    :param dim: Dimensions of a vector.
-    :param encoder: The model; None if the records bring their vectors, one for each whole text.
-    :param splitter: How texts are split, with an encoder.
-    """
-
-    dim: int
-    encoder: Encoder | None = None
-    splitter: TokenSplitter | None = None
 
 
 class Stream:
@@ -133,17 +120,21 @@ class Stream:
                     raise
         finally:  # what was under way when something failed has been answered by now
             self._summary.interrupted = self._stop.asked
-            self._take(writer)
+            self._take_own(writer)
             self._summary.removed += writer.written.removed
 
-    def _take(self, writer: Writer) -> None:
-        done, summary = writer.written, self._summary
+    def _take(self, done: Written, requests_at_once: int) -> None:
+        """Take over into the summary what the server has answered."""
+        summary = self._summary
         summary.created, summary.updated, summary.written = done.created, done.updated, done.created + done.updated
         summary.records, summary.refused, summary.retried = done.records, done.refused + self._unfit, done.retried
         summary.failed = summary.malformed + summary.refused
-        summary.requests_at_once = writer.concurrency.highest
-        summary.encoder_waited = self._waited
+        summary.requests_at_once = requests_at_once
         summary.seconds = time.perf_counter() - self._started
+
+    def _take_own(self, writer: Writer) -> None:
+        self._take(writer.written, writer.concurrency.highest)
+        self._summary.encoder_waited = self._waited
 
     def _prepare(self, items: Iterable[Record | Malformed]) -> Iterator[list[Placed]]:
         """Leave out what the index has, and split the rest; runs in a thread of its own."""
@@ -212,19 +203,13 @@ class Stream:
         return Entry(record, digest, before, uncertain=partly > 0, earlier=earlier)
 
     def _split(self, entries: list[Entry]) -> Iterator[Placed]:
-        if self._making.splitter is None:
-            pieces = iter([[(entry.record.text, 0, len(entry.record.text))] for entry in entries])
-        else:
-            texts, titles = [one.record.text for one in entries], [one.record.title for one in entries]
-            found = self._making.splitter.split_many(texts, titles=titles)
-            pieces = ([(piece.text, piece.start, piece.end) for piece in one] for one in found)
-        for entry, parts in zip(entries, pieces, strict=True):
-            record = entry.record
-            entry.begin(len(parts))
-            self._summary.chunks += len(parts)
+        made = self._making.chunks([entry.record for entry in entries])
+        for entry, chunks in zip(entries, made, strict=True):
+            entry.begin(len(chunks))
+            self._summary.chunks += len(chunks)
             self._keep(entry)
-            for number, (text, start, end) in enumerate(parts):
-                yield entry, Chunk(record.id, text, number, start, end, record.title, record.meta)
+            for chunk in chunks:
+                yield entry, chunk
 
     def _keep(self, entry: Entry) -> None:
         self._preparing[entry.record.id] = entry
@@ -279,7 +264,7 @@ class Stream:
             self._summary.tokens, self._summary.truncated = done.tokens, done.truncated
             self._summary.encode_seconds = done.seconds
         if self._writer is not None and self._watch is not None:
-            self._take(self._writer)
+            self._take_own(self._writer)
             self._watch(self._summary)
         if self._progress is not None:
             records = self._summary.unchanged + self._summary.malformed + self._unfit + self._encoded

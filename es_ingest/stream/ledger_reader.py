@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from es_ingest.stream.locking import LedgerError, alone
+from es_ingest.stream.ledger_file import fault
+from es_ingest.stream.locking import alone
 from es_ingest.stream.target import Target
 
 _PAGE = 10_000  # rows held at a time
@@ -61,7 +62,7 @@ class LedgerReader:
                     companion.unlink()
                 half.replace(path)
         except (OSError, sqlite3.Error) as error:
-            raise LedgerError(f"the ledger {path} cannot be written: {error}", str(path)) from error
+            raise fault(path, f"cannot be written: {error}") from error
 
 
 @contextmanager
@@ -73,7 +74,7 @@ def read_ledger(path: Path, target: Target) -> Iterator[LedgerReader]:
     :raises LedgerError: If it is missing, in use, damaged, or about another index.
     """
     if not path.is_file():
-        raise LedgerError(f"the ledger {path} is not there; name the one that `es-ingest run` kept", str(path))
+        raise fault(path, "is not there; name the one that `es-ingest run` kept")
     with alone(path, f"the ledger {path}"):
         try:
             with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True)) as base:
@@ -81,13 +82,11 @@ def read_ledger(path: Path, target: Target) -> Iterator[LedgerReader]:
                 _check(path, dict(base.execute("select name, value from about")), target)
                 yield LedgerReader(path, base)
         except sqlite3.Error as error:
-            raise LedgerError(f"the ledger {path} cannot be read: {error}", str(path)) from error
+            raise fault(path, f"cannot be read: {error}") from error
 
 
 def _check(path: Path, about: dict[str, str], target: Target) -> None:
     if about.get("index") != target.index:
-        raise LedgerError(f"the ledger {path} is about index {about.get('index')!r}, not {target.index!r}", str(path))
+        raise fault(path, f"is about index {about.get('index')!r}, not {target.index!r}")
     if about.get("uuid") != target.uuid:
-        raise LedgerError(
-            f"the ledger {path} is about an index {target.index!r} that has been deleted and made anew since", str(path)
-        )
+        raise fault(path, f"is about an index {target.index!r} that has been deleted and made anew since")

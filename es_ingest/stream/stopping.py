@@ -70,7 +70,7 @@ class Stop:
                 left -= _LOOK if self.asked else 0.0
                 if left <= 0:
                     break
-            raise BulkWriteError(f"writing to index {index!r} was given up", index=index)
+            raise given_up(index)
 
         return pause
 
@@ -85,6 +85,11 @@ class Stop:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
+
+
+def given_up(index: str) -> BulkWriteError:
+    """Return the error that a server is not waited for any longer."""
+    return BulkWriteError(f"writing to index {index!r} was given up", index=index)
 
 
 def _end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001

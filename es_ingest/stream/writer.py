@@ -15,7 +15,7 @@ from es_ingest.stream.entries import BulkRequest, Entry
 from es_ingest.stream.ledger import Ledger
 from es_ingest.stream.settling import Written, settle
 from es_ingest.stream.stopping import Stop
-from medte_haystack.errors import BulkWriteError, IndexContractError
+from medte_haystack.errors import IndexContractError
 from medte_haystack.index import BulkResult, Chunk, Failure, Operation, bulk, operation, run
 from medte_haystack.index.contract import chunk_id
 
@@ -129,11 +129,12 @@ class Writer:
         try:
             with self.concurrency as gate:
                 self._count(waiting=-1)
-                self._go_on()  # nothing new after the end was called for
+                pause = self._stop.patience(self._index, self._stopped)
+                pause(0)  # nothing new after the end was called for
                 request.note = self._ledger.sending((entry.record.id, entry.most) for entry in request.entries)
                 started = time.perf_counter()
                 steps = bulk.send(self._index, request.operations, backoff=self._backoff, on_rejection=gate.rejected)
-                result = run(self._client, steps, self._stop.patience(self._index, self._stopped))
+                result = run(self._client, steps, pause)
                 gate.done(time.perf_counter() - started, request.size)
             self._settle(request.operations, request.owners, result)
         except Exception as error:  # noqa: BLE001  raised in the thread that writes
@@ -174,7 +175,3 @@ class Writer:
                     notes.append(request.note)
             entry.requests = ()
         settle(entries, notes, self._ledger, self.written, self._dead)
-
-    def _go_on(self) -> None:
-        if self._stopped.is_set():
-            raise BulkWriteError(f"writing to index {self._index!r} was given up", index=self._index)

@@ -160,8 +160,16 @@ def vector_json(vector: NDArray[np.floating[Any]], *, base64_vectors: bool) -> o
     :returns: What :func:`~medte_haystack.index.operations.operation` writes; base64 holds nothing that JSON escapes.
     """
     if base64_vectors:
-        return orjson.Fragment(b'"%b"' % binascii.b2a_base64(vector.astype(">f4").data, newline=False))
+        return orjson.Fragment(b'"%b"' % vector_base64(vector))
     return np.ascontiguousarray(vector, dtype=np.float32)
+
+
+def vector_base64(vector: NDArray[np.floating[Any]]) -> bytes:
+    """Return a vector as Elasticsearch takes and gives it in base64: big-endian float32.
+
+    :param vector: Shape (dim,).
+    """
+    return binascii.b2a_base64(vector.astype(">f4").data, newline=False)
 
 
 def cosine_from_score(score: float) -> float:

@@ -1,6 +1,5 @@
 """Request bodies for dense searches; pure functions shared by sync and async callers."""
 
-import base64
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 
@@ -8,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medte_haystack.errors import IndexContractError
-from medte_haystack.index.contract import EMBEDDING
+from medte_haystack.index.contract import EMBEDDING, vector_base64
 
 MAX_CANDIDATES = 10_000  # the server's limit for k, num_candidates and size
 MAX_OVERSAMPLING = 10
@@ -65,7 +64,7 @@ def knn_clause(
     vector = np.asarray(query_vector, dtype=np.float32)
     knn: dict[str, Any] = {
         "field": EMBEDDING,
-        "query_vector": base64.b64encode(vector.astype(">f4").data).decode() if base64_vectors else vector.tolist(),
+        "query_vector": vector_base64(vector).decode() if base64_vectors else vector.tolist(),
         "k": top_k,
         "num_candidates": num_candidates,
     }

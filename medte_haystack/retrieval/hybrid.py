@@ -24,6 +24,7 @@ _CHUNKS_A_DOCUMENT = 2  # that the vectors are looked among at first; the words 
 _ROUNDING = 1e-5  # of a score, which is a float32
 _SINCE = {"server_rrf": (8, 16), "server_linear": (8, 18)}
 _WEIGHTED_RRF_SINCE = (9, 2)
+_INSTEAD = {"server_rrf": "rrf", "server_linear": "min_max"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,15 +214,14 @@ def _check_version(target: Target, options: HybridOptions) -> None:
     if version is not None and version < since:
         raise IndexContractError(
             f"{what} needs Elasticsearch {'.'.join(map(str, since))}, this is {'.'.join(map(str, version))};"
-            f" fusion={options.fusion.removeprefix('server_').replace('linear', 'min_max')!r} does it without",
+            f" fusion={_INSTEAD[options.fusion]!r} does it without",
             fusion=options.fusion,
         )
 
 
 def _not_there(fusion: str, error: SearchError) -> SearchError:
-    instead = "rrf" if fusion == "server_rrf" else "min_max"
     return SearchError(
         f"{error}; fusion {fusion!r} needs a server that has the retriever, and an Enterprise licence or a trial."
-        f" fusion={instead!r} gives the same ranking without",
+        f" fusion={_INSTEAD[fusion]!r} gives the same ranking without",
         **error.__dict__,
     )

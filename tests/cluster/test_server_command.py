@@ -16,6 +16,10 @@ from es_ingest.cluster.state import process_identity
 _MODULE = "es_ingest.commands.server"
 
 
+def _start(data):
+    return [sys.executable, "-m", _MODULE, "start", "--data", data, "--heap", "512m", "--port", "0"]
+
+
 @pytest.fixture
 def kept(jdk, open_folder, cli):
     """A data folder; whatever server is kept on it is stopped at the end."""
@@ -25,18 +29,7 @@ def kept(jdk, open_folder, cli):
 
 
 def test_two_starts_at_once_then_status_join_and_stop(kept, cli):
-    command = [
-        sys.executable,
-        "-m",
-        _MODULE,
-        "start",
-        "--data",
-        kept,
-        "--heap",
-        "512m",
-        "--port",
-        "0",
-    ]
+    command = _start(kept)
     starts = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     outcomes = [(*process.communicate(timeout=150), process.returncode) for process in starts]
     assert [code for *_, code in outcomes] == [0, 0]
@@ -96,18 +89,7 @@ def test_stale_note_is_neither_believed_nor_acted_on(kept, cli, open_folder):
 
 
 def test_interrupted_start_leaves_nothing(kept, cli):
-    command = [
-        sys.executable,
-        "-m",
-        _MODULE,
-        "start",
-        "--data",
-        kept,
-        "--heap",
-        "512m",
-        "--port",
-        "0",
-    ]
+    command = _start(kept)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         while "starting Elasticsearch" not in process.stderr.readline():
             assert process.poll() is None

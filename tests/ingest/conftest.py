@@ -11,6 +11,12 @@ COMMAND = Path(sys.executable).with_name("es-ingest")
 
 
 @pytest.fixture
+def client(connection):
+    with connection.client() as found:
+        yield found
+
+
+@pytest.fixture
 def es_ingest(connection, tmp_path):
     def call(*arguments, stdin=None, **env):
         own = {"ES_URL": connection.url, "NO_COLOR": "1", "HF_HUB_OFFLINE": "1"}

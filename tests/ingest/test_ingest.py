@@ -23,12 +23,6 @@ def encoder():
     return Encoder.load("minilm", device="cpu", precision="fp32")
 
 
-@pytest.fixture
-def client(connection):
-    with connection.client() as found:
-        yield found
-
-
 def record(name, text, title="", **meta):
     return Record(name, title, text, meta, f"test:{name}")
 

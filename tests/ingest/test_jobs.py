@@ -10,12 +10,6 @@ from medte_haystack.index import Fingerprint
 
 
 @pytest.fixture
-def client(connection):
-    with connection.client() as found:
-        yield found
-
-
-@pytest.fixture
 def ingest(client, index, tmp_path):
     """A run of a job over records that bring their vectors; removes what the job no longer has."""
 

@@ -13,12 +13,6 @@ from medte_haystack.encoder import Encoder
 from medte_haystack.model_identity import fingerprint_of_vectors
 
 
-@pytest.fixture
-def client(connection):
-    with connection.client() as found:
-        yield found
-
-
 def unit_vectors(count, dim):
     vectors = np.random.default_rng(5).standard_normal((count, dim)).astype(np.float32)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)

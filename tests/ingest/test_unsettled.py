@@ -12,12 +12,6 @@ KEPT = ("kept", "it stays")
 
 
 @pytest.fixture
-def client(connection):
-    with connection.client() as found:
-        yield found
-
-
-@pytest.fixture
 def ingest(client, index, tmp_path):
     """Runs over records that bring their vectors, with one ledger."""
 

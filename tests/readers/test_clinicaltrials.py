@@ -1,7 +1,6 @@
 import copy
 import gzip
 import json
-import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -488,16 +487,11 @@ def test_a_folder_or_an_archive_without_studies(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
-def test_memory_stays_flat_over_many_lines(tmp_path: Path, name: str) -> None:
+def test_memory_stays_flat_over_many_lines(tmp_path: Path, name: str, traced) -> None:
     path = tmp_path / name
     line = json.dumps(STUDY | {"resultsSection": {"x": "word " * 500}}) + "\n"
     path.write_text(line * 2_000)
-    tracemalloc.start()
-    try:
-        count = sum(1 for _ in clinicaltrials.read(str(path)))
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+    count, peak = traced(lambda: clinicaltrials.read(str(path)))
     assert count == 2_000
     assert peak < 2**20 < path.stat().st_size / 8
 

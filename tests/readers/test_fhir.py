@@ -7,7 +7,6 @@ import io
 import json
 import logging
 import sys
-import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -492,17 +491,12 @@ def test_files_and_folders_are_told_by_name(tmp_path: Path, name: str, accepted:
     assert READER.accepts(tmp_path) is accepted
 
 
-def test_memory_stays_flat_over_a_long_file(tmp_path: Path) -> None:
+def test_memory_stays_flat_over_a_long_file(tmp_path: Path, traced) -> None:
     path = tmp_path / "a.ndjson"
     line = json.dumps(document(attached("word " * 800))) + "\n"
     bundle = json.dumps({"resourceType": "Patient", "name": "x" * 2_000}) + "\n"
     with path.open("w") as file:
         file.writelines(line + bundle for _ in range(3_000))
-    tracemalloc.start()
-    try:
-        count = sum(1 for _ in read(str(path)))
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+    count, peak = traced(lambda: read(str(path)))
     assert count == 3_000
     assert peak < 2**20 < path.stat().st_size / 15

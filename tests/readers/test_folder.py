@@ -1,6 +1,5 @@
 import gzip
 import os
-import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -192,13 +191,8 @@ def test_files_are_told_by_name(tmp_path: Path, name: str, accepted: bool) -> No
     assert READER.accepts(tmp_path / name) is accepted
 
 
-def test_memory_stays_flat_over_many_files(tmp_path: Path) -> None:
+def test_memory_stays_flat_over_many_files(tmp_path: Path, traced) -> None:
     root = write(tmp_path, {f"{n % 10}/{n}.txt": "word " * 20_000 for n in range(200)})
-    tracemalloc.start()
-    try:
-        count = sum(1 for _ in read(root))
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+    count, peak = traced(lambda: read(root))
     assert count == 200
     assert peak < 2**20 < 200 * 100_000 / 15

@@ -3,7 +3,6 @@ import io
 import json
 import logging
 import sys
-import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -176,15 +175,10 @@ def test_a_metadata_field_that_no_row_has_is_warned_of(tmp_path: Path, caplog: p
     assert caplog.messages == [f"{tmp_path / 'a.jsonl'}: no row has the metadata field yaer"]
 
 
-def test_memory_stays_flat_over_a_long_file(tmp_path: Path) -> None:
+def test_memory_stays_flat_over_a_long_file(tmp_path: Path, traced) -> None:
     path = tmp_path / "a.jsonl"
     with path.open("wb") as file:
         file.writelines(b'{"id": %d, "text": "%s", "year": 2019}\n' % (n, b"word " * 400) for n in range(20_000))
-    tracemalloc.start()
-    try:
-        count = sum(1 for _ in read([str(path)], "jsonl"))
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+    count, peak = traced(lambda: read([str(path)], "jsonl"))
     assert count == 20_000
     assert peak < 2**20 < path.stat().st_size / 30

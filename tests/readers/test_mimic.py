@@ -7,7 +7,6 @@ import logging
 import random
 import re
 import sys
-import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -307,18 +306,13 @@ def test_files_are_told_by_name(tmp_path: Path, name: str, accepted: bool) -> No
     assert not READER.accepts(tmp_path / "folder" / name)
 
 
-def test_memory_stays_flat_over_a_long_file(tmp_path: Path) -> None:
+def test_memory_stays_flat_over_a_long_file(tmp_path: Path, traced) -> None:
     path = tmp_path / "discharge.csv"
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, HEADER)
         writer.writeheader()
         text = "".join(f"{heading.title()}:\n{'word ' * 60}\n" for heading in DISCHARGE)
         writer.writerows(row(text, note_id=f"{n}-DS-1") for n in range(2_000))
-    tracemalloc.start()
-    try:
-        count = sum(1 for _ in read(str(path)))
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+    count, peak = traced(lambda: read(str(path)))
     assert count == 2_000 * len(DISCHARGE)
     assert peak < 2**20 < path.stat().st_size / 15

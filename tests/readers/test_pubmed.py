@@ -6,7 +6,6 @@ import re
 import socket
 import sys
 import threading
-import tracemalloc
 from pathlib import Path
 from xml.etree.ElementTree import fromstring
 
@@ -549,19 +548,14 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptu
     assert caplog.messages == ["<stdin>: left out 1 citations that NLM has deleted"]
 
 
-def test_memory_stays_flat_over_a_long_file(tmp_path: Path) -> None:
+def test_memory_stays_flat_over_a_long_file(tmp_path: Path, traced) -> None:
     path = tmp_path / "a.xml"
     one = FULL.replace("Cells", "Cells " + "word " * 200)
     with path.open("w") as file:
         file.write(f"{HEAD}<PubmedArticleSet>")
         file.writelines(one for _ in range(1_500))
         file.write("</PubmedArticleSet>")
-    tracemalloc.start()
-    try:
-        count = sum(1 for _ in pubmed.read(str(path)))
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+    count, peak = traced(lambda: pubmed.read(str(path)))
     assert count == 1_500
     assert peak < 2**20 < path.stat().st_size / 7
 

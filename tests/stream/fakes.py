@@ -15,8 +15,9 @@ from elasticsearch import ApiError
 
 from es_ingest.records import Record
 from es_ingest.stream.dead_letters import DeadLetters
-from es_ingest.stream.flow import Making, Stream
+from es_ingest.stream.flow import Stream
 from es_ingest.stream.ledger import Ledger
+from es_ingest.stream.making import Making
 from es_ingest.stream.stopping import Stop
 from es_ingest.stream.summary import Summary
 from es_ingest.stream.target import Target
