@@ -1,0 +1,28 @@
+"""The Haystack pipelines behind the API: one for each way to search, over one store and so one client."""
+
+from haystack import Pipeline
+
+from medte_haystack import MedTEDocumentStore, MedTEEmbeddingRetriever, MedTEHybridRetriever, MedTETextEmbedder
+
+from .answers import Mode
+
+
+def search_pipeline(store: MedTEDocumentStore, model: str, mode: Mode) -> Pipeline:
+    """Embed the query, then search by its vector, by its words, or by both; each source document comes once."""
+    pipeline = Pipeline()
+    pipeline.add_component("embedder", MedTETextEmbedder(model=model))
+    pipeline.add_component("retriever", _retriever(store, model, mode))
+    pipeline.connect("embedder.embedding", "retriever.query_embedding")
+    return pipeline
+
+
+def _retriever(store: MedTEDocumentStore, model: str, mode: Mode) -> MedTEEmbeddingRetriever | MedTEHybridRetriever:
+    match mode:
+        case "dense":
+            return MedTEEmbeddingRetriever(document_store=store, model=model, collapse=None, explain=True)
+        case "lexical":  # BM25 as the hybrid search has it: a weighted sum in which the vectors count nothing
+            return MedTEHybridRetriever(
+                document_store=store, model=model, fusion="weighted", weights=[0.0, 1.0], explain=True
+            )
+        case "hybrid":
+            return MedTEHybridRetriever(document_store=store, model=model, explain=True)
