@@ -1,5 +1,5 @@
 # Everything here sets itself up: `make demo` and `make test` need only make, Python >= 3.11 and a JDK >= 17 or Docker.
-.PHONY: .venv demo test lint bench bench-encode bench-quality bench-ingest bench-memory requirements clean
+.PHONY: .venv demo serve test lint bench bench-encode bench-quality bench-ingest bench-memory requirements clean
 SHELL := /bin/bash
 BIN := .venv/bin
 
@@ -19,6 +19,10 @@ BIN := .venv/bin
 
 demo: .venv
 	$(BIN)/es-ingest demo
+
+# A search page, REST API and MCP tool over MedQuAD's sample, or with ARGS="--es URL --index NAME" over an index of yours.
+serve: .venv
+	@exec $(BIN)/python examples/serve $(ARGS)
 
 test: lint
 	$(BIN)/pytest

@@ -113,8 +113,12 @@ function statusText() {
   if (state.blank) return "Type a question first.";
   if (state.waiting) return "Searching …";
   if (!state.query) return nothing;
-  if (SIDES.every(({ mode }) => !state.answers[mode]?.documents.length)) return "Nothing found.";
-  return `The best documents: ${SIDES.map(({ mode, name }) => `${state.answers[mode].documents.length} ${name}`).join(", ")}.`;
+  if (nothingFound()) return "Nothing found.";
+  return `Found ${SIDES.map(({ mode, name }) => `${state.answers[mode].documents.length} by ${name}`).join(", ")}.`;
+}
+
+function nothingFound() {
+  return SIDES.every(({ mode }) => state.answers[mode]?.documents.length === 0);
 }
 
 function faultView() {
@@ -143,12 +147,22 @@ function welcome() {
 }
 
 function sidesView() {
+  if (nothingFound() && !state.waiting) return nothingView();
   return html`
     <h1 class="hidden">Results for ${state.query}</h1>
     <nav class="sides" aria-label="Ways to search">
       ${SIDES.map(({ mode, name }) => html`<a href="#${mode}">${name}</a>`)}
     </nav>
     <div class="columns">${SIDES.map(sideView)}</div>`;
+}
+
+function nothingView() {
+  const filtered = Object.keys(state.selected).length > 0;
+  return html`
+    <div class="welcome">
+      <h1>Nothing found${filtered ? " under these filters" : ""}</h1>
+      <p>${filtered ? clearButton() : "Nothing in this index matches."}</p>
+    </div>`;
 }
 
 function sideView(side) {
@@ -160,7 +174,7 @@ function sideView(side) {
       <header>
         <h2 id="${side.mode}-name">${side.name}</h2>
         <p class="hint">${side.hint}</p>
-        <p class="latency" aria-label="Latency">${answer && !waits ? latency(answer) : nothing}</p>
+        <p class="latency">${answer && !waits ? `${Math.round(answer.took_ms)} ms` : nothing}</p>
       </header>
       <div class=${waits && answer ? "old" : ""} aria-busy=${waits ? "true" : "false"}>
         ${answer ? hits(answer, side) : nothing}
@@ -168,18 +182,8 @@ function sideView(side) {
     </section>`;
 }
 
-function latency({ took_ms, elasticsearch_ms }) {
-  return html`<strong>${Math.round(took_ms)} ms</strong> <small>Elasticsearch ${elasticsearch_ms} ms</small>`;
-}
-
 function hits({ documents, query }, side) {
-  if (!documents.length) {
-    const filtered = Object.keys(state.selected).length > 0;
-    return html`
-      <p class="none">
-        Nothing found${filtered ? html` under these filters. ${clearButton()}` : "."}
-      </p>`;
-  }
+  if (!documents.length) return html`<p class="none">Nothing found this way.</p>`;
   const terms = termsOf(query);
   return html`<ol>${documents.map((one) => hit(one, side, terms))}</ol>`;
 }

@@ -48,7 +48,6 @@ class Answer(TypedDict):
     mode: Mode
     documents: Annotated[list[Passage], Field(description="The best first.")]
     took_ms: Annotated[float, Field(description="Milliseconds of the whole pipeline, embedding included.")]
-    elasticsearch_ms: Annotated[int, Field(description="Milliseconds that Elasticsearch says its searches took.")]
 
 
 def passage(document: Document, rank: int, mode: Mode) -> Passage:

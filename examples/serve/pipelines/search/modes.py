@@ -19,10 +19,8 @@ def search_pipeline(store: MedTEDocumentStore, model: str, mode: Mode) -> Pipeli
 def _retriever(store: MedTEDocumentStore, model: str, mode: Mode) -> MedTEEmbeddingRetriever | MedTEHybridRetriever:
     match mode:
         case "dense":
-            return MedTEEmbeddingRetriever(document_store=store, model=model, collapse=None, explain=True)
+            return MedTEEmbeddingRetriever(document_store=store, model=model, collapse=None)
         case "lexical":  # BM25 as the hybrid search has it: a weighted sum in which the vectors count nothing
-            return MedTEHybridRetriever(
-                document_store=store, model=model, fusion="weighted", weights=[0.0, 1.0], explain=True
-            )
+            return MedTEHybridRetriever(document_store=store, model=model, fusion="weighted", weights=[0.0, 1.0])
         case "hybrid":
-            return MedTEHybridRetriever(document_store=store, model=model, explain=True)
+            return MedTEHybridRetriever(document_store=store, model=model)
