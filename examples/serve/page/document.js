@@ -28,11 +28,11 @@ async function show() {
 
 function faultView({ status, message }) {
   return html`
-    <article class="fault" role="alert">
+    <div class="fault" role="alert">
       <h1>${status === 404 ? "No such document" : headline(status)}</h1>
       <p>${message}</p>
       <button type="button" @click=${show}>Try again</button>
-    </article>`;
+    </div>`;
 }
 
 function documentView({ document_id, title, meta, chunks }) {

@@ -124,11 +124,11 @@ function nothingFound() {
 function faultView() {
   const { status, message } = state.fault;
   return html`
-    <article class="fault" role="alert">
+    <div class="fault" role="alert">
       <h2>${headline(status)}</h2>
       <p>${message}</p>
       <button type="button" @click=${search}>Try again</button>
-    </article>`;
+    </div>`;
 }
 
 function welcome() {

@@ -73,6 +73,12 @@ def serving(*arguments):
 
 
 @pytest.fixture(scope="session")
+def serve_folder():
+    """Where the example is."""
+    return SERVE
+
+
+@pytest.fixture(scope="session")
 def serve():
     """Runs the server: a context manager."""
     return serving
@@ -132,7 +138,7 @@ def chromium():
 def eventually():
     """Waits until a condition holds, and returns what it gave."""
 
-    def wait(condition, seconds=20):
+    def wait(condition, seconds=60):
         deadline = time.monotonic() + seconds
         while True:
             if found := condition():
