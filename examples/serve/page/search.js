@@ -23,8 +23,8 @@ const state = {
   ...readAddress(location.search),
   served: null,
   facets: [],
-  answers: {}, // by mode
-  waiting: null, // the mode that is asked now
+  answers: {}, // by mode, those of the last search until this one has its own
+  awaited: [], // the modes that have not answered yet
   fault: null,
   blank: false, // whether a search for nothing was asked for
 };
@@ -42,14 +42,14 @@ function update(changes) {
 async function search() {
   running.abort();
   const { signal } = (running = new AbortController());
-  update({ fault: null, blank: false, waiting: state.query ? SIDES[0].mode : null });
+  update({ fault: null, blank: false, awaited: state.query ? SIDES.map(({ mode }) => mode) : [] });
   try {
     await Promise.all([askFacets(signal), state.served ?? askServed(signal)]);
     await askSides(signal);
   } catch (error) {
     if (error.name === "AbortError" || signal.aborted) return;
     running.abort(); // what else is under way
-    update({ fault: error instanceof Fault ? error : new Fault(-1, String(error)), waiting: null });
+    update({ fault: error instanceof Fault ? error : new Fault(-1, String(error)), awaited: [] });
   }
 }
 
@@ -58,11 +58,12 @@ async function askSides(signal) {
   const { query, selected } = state;
   if (!query) return update({ answers: {} });
   for (const { mode } of SIDES) {
-    update({ waiting: mode });
     const { result } = await post("search/run", { query, mode, filters: haystackFilters(selected) }, signal);
-    update({ answers: { ...state.answers, [mode]: { ...result, query } } });
+    update({
+      answers: { ...state.answers, [mode]: { ...result, query } },
+      awaited: state.awaited.filter((one) => one !== mode),
+    });
   }
-  update({ waiting: null });
 }
 
 async function askFacets(signal) {
@@ -76,7 +77,8 @@ async function askServed(signal) {
 
 function go(changes) {
   Object.assign(state, changes);
-  history.pushState(null, "", `?${writeAddress(state)}`);
+  const address = `?${writeAddress(state)}`;
+  if (address !== location.search) history.pushState(null, "", address);
   search();
 }
 
@@ -92,11 +94,10 @@ function choose(field, value, on) {
 function page() {
   return html`
     <p id="status" role="status" aria-live="polite">${statusText()}</p>
-    ${state.fault ? faultView() : nothing}
     <div class="layout">
       ${filtersView()}
-      <section id="results" tabindex="-1" aria-label="Results" ?hidden=${state.fault !== null}>
-        ${state.query ? sidesView() : welcome()}
+      <section id="results" tabindex="-1" aria-label="Results">
+        ${state.fault ? faultView() : state.query ? sidesView() : welcome()}
       </section>
     </div>`;
 }
@@ -111,7 +112,7 @@ function served() {
 function statusText() {
   if (state.fault) return nothing;
   if (state.blank) return "Type a question first.";
-  if (state.waiting) return "Searching …";
+  if (state.awaited.length) return "Searching …";
   if (!state.query) return nothing;
   if (nothingFound()) return "Nothing found.";
   return `Found ${SIDES.map(({ mode, name }) => `${state.answers[mode].documents.length} by ${name}`).join(", ")}.`;
@@ -147,7 +148,7 @@ function welcome() {
 }
 
 function sidesView() {
-  if (nothingFound() && !state.waiting) return nothingView();
+  if (nothingFound() && !state.awaited.length) return nothingView();
   return html`
     <h1 class="hidden">Results for ${state.query}</h1>
     <nav class="sides" aria-label="Ways to search">
@@ -167,8 +168,7 @@ function nothingView() {
 
 function sideView(side) {
   const answer = state.answers[side.mode];
-  const old = answer && (answer.query !== state.query || state.waiting !== null);
-  const waits = state.waiting !== null && (!answer || old);
+  const waits = state.awaited.includes(side.mode);
   return html`
     <section id=${side.mode} class="side" aria-labelledby="${side.mode}-name">
       <header>
@@ -269,7 +269,9 @@ form.addEventListener("submit", (event) => {
 });
 
 addEventListener("popstate", () => {
-  Object.assign(state, readAddress(location.search));
+  const address = readAddress(location.search);
+  if (writeAddress(address) === writeAddress(state)) return; // a leap to another side
+  Object.assign(state, address);
   input.value = state.query;
   search();
 });
