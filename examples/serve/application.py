@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, get_args
 
 from elastic_transport import TransportError
 from elasticsearch import ApiError
@@ -22,7 +22,7 @@ from pydantic import BaseModel
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Scope
+from starlette.types import Lifespan, Scope
 from typing_extensions import TypedDict
 
 from medte_haystack.errors import MedTEError
@@ -119,14 +119,14 @@ def create_application(hosts: Sequence[str]) -> FastAPI:
     settings.durable_mode = True  # the pipelines are fixed: nobody deploys code through the API
     settings.cors_allow_origins = []
     settings.tracing_enabled = settings.tracing_include_haystack_spans = settings.monitoring_enabled = False
-    app = create_app()
+    app: FastAPI = create_app()
     app.title, app.description = "Medical search", "Dense, BM25 and hybrid search over one index."
     search = app.state.search = app.state.pipeline_registry.get("search")
     app.state.views = IndexViews(search.store.async_client, search.index)
     tools = StreamableHTTPSessionManager(
         create_mcp_server("medical-search", app.state.pipeline_registry), json_response=True, stateless=True
     )
-    app.router.lifespan_context = _lifespan(app, tools)
+    app.router.lifespan_context = _lifespan(app.router.lifespan_context, tools)
     app.include_router(router)
     app.router.routes.append(Route("/mcp", StreamableHTTPASGIApp(tools)))
     app.mount("/", Page(directory=HERE / "page", html=True))
@@ -136,13 +136,11 @@ def create_application(hosts: Sequence[str]) -> FastAPI:
     return app
 
 
-def _lifespan(app: FastAPI, tools: StreamableHTTPSessionManager) -> Any:
-    inner = app.router.lifespan_context
-
+def _lifespan(hayhooks: Lifespan[FastAPI], tools: StreamableHTTPSessionManager) -> Lifespan[FastAPI]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         search = app.state.search
-        async with inner(app), tools.run():
+        async with hayhooks(app), tools.run():
             try:
                 for mode in get_args(Mode):
                     await search.run_api_async("warm-up", mode)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, get_args
 from hayhooks import BasePipelineWrapper
 from pydantic import Field
 
-from es_ingest.cluster import connection_from_url
+from es_ingest.cluster.connection import connection_from_url
 from medte_haystack import MedTEDocumentStore
 
 from .answers import Answer, Mode, passage
@@ -26,8 +26,8 @@ class PipelineWrapper(BasePipelineWrapper):
 
     def setup(self) -> None:
         """Make the pipelines and load the model, which they share."""
-        self.index, self.model = os.environ["SEARCH_INDEX"], os.environ["SEARCH_MODEL"]
-        connection = connection_from_url(os.environ["ES_URL"], os.environ)
+        url, self.index, self.model = _told("ES_URL"), _told("SEARCH_INDEX"), _told("SEARCH_MODEL")
+        connection = connection_from_url(url, os.environ)
         self.store = MedTEDocumentStore(
             **{"api_key": None, **connection.client_options()}, index=self.index, model=self.model
         )
@@ -67,3 +67,10 @@ class PipelineWrapper(BasePipelineWrapper):
             "documents": [passage(one, rank, mode) for rank, one in enumerate(found, 1)],
             "took_ms": round(1000 * (time.perf_counter() - started), 1),
         }
+
+
+def _told(name: str) -> str:
+    value = os.environ.get(name)
+    if not value:
+        raise ValueError(f"set the environment variable {name}: the server (ES_URL), its index, and the index's model")
+    return value
