@@ -6,7 +6,7 @@ import { label, marked, snippet, termsOf, webAddress } from "./text.js";
 import { html, nothing, render } from "./vendor/lit-html.js";
 
 const SIDES = [
-  { mode: "hybrid", name: "Hybrid", hint: "vectors and words together", score: "score" },
+  { mode: "hybrid", name: "Hybrid", hint: "vectors and words together" },
   { mode: "dense", name: "Dense", hint: "nearest by meaning", score: "cosine" },
   { mode: "lexical", name: "BM25", hint: "by the words themselves", score: "BM25" },
 ];

@@ -1,6 +1,7 @@
 """The REST API: it answers what the retrievers answer, says what it takes, and tells faults apart."""
 
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import pytest
@@ -108,6 +109,15 @@ def test_health_says_what_is_served(server, served_index, records) -> None:
         "model": "sentence-transformers/all-MiniLM-L6-v2",
         "documents": len(records),
     }
+
+
+def test_many_at_once_are_answered_alike(server) -> None:
+    asked = [{"query": QUERY, "mode": mode, "top_k": 5} for mode in ("hybrid", "dense", "lexical")]
+    alone = [search(server, **one).json()["result"]["documents"] for one in asked]
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda number: search(server, **asked[number % 3]), range(90)))
+    assert {one.status_code for one in answers} == {200}
+    assert all(one.json()["result"]["documents"] == alone[number % 3] for number, one in enumerate(answers))
 
 
 def test_openapi_types_every_parameter(server) -> None:
