@@ -26,6 +26,7 @@ def plan(
     title_field: given.TitleField = None,
     text_field: given.TextField = None,
     meta_field: given.MetaField = None,
+    quote: given.Quote = None,
     max_tokens: given.MaxTokens = None,
     chunk_tokens: given.ChunkTokens = None,
     chunk_overlap: given.ChunkOverlap = 0,
@@ -43,7 +44,7 @@ def plan(
     console = notes_to_stderr(quiet)
     given.check_format(format)
     given.check_quantisation(quantisation)
-    fields = given.mapping_of(id_field, title_field, text_field, meta_field)
+    fields = given.mapping_of(id_field, title_field, text_field, meta_field, quote=quote)
     with reported(interrupted="nothing was written"):
         from es_ingest.corpus import Corpus
         from es_ingest.planning.plan import Plan

@@ -45,6 +45,7 @@ def run(
     text_field: given.TextField = None,
     meta_field: given.MetaField = None,
     vector_field: given.VectorField = None,
+    quote: given.Quote = None,
     vectors: given.Vectors = None,
     normalise: given.Normalise = False,
     max_tokens: given.MaxTokens = None,
@@ -106,7 +107,7 @@ def run(
     given.check_quantisation(quantisation)
     chunking = (max_tokens, chunk_tokens, chunk_overlap) != (None, None, 0)
     given.check_vectors(vectors, vector_field, normalise=normalise, model=model, chunking=chunking)
-    fields = given.mapping_of(id_field, title_field, text_field, meta_field, vector_field)
+    fields = given.mapping_of(id_field, title_field, text_field, meta_field, vector_field, quote)
     _check_target(index, alias, keep, ledger)
     _check_engine(engine, ray_address, workers, device)
     given.check_apart(sources, {"dead": dead, "ledger": ledger, "metrics-file": metrics_file})

@@ -67,7 +67,7 @@ def rows(sources: Sequence[str], format: str, fields: FieldMapping | None = None
     :raises ReadError: As `read` does.
     """
     reader, paths = _chosen(sources, format, fields)
-    return (row for path in paths for row in (reader.rows(path) if reader.rows else reader.read(path, fields)))
+    return (row for path in paths for row in (reader.rows(path, fields) if reader.rows else reader.read(path, fields)))
 
 
 def _chosen(sources: Sequence[str], format: str, fields: FieldMapping | None) -> tuple[Reader, list[str]]:  # noqa: A002
@@ -78,6 +78,8 @@ def _chosen(sources: Sequence[str], format: str, fields: FieldMapping | None) ->
     if fields is not None and not reader.mapped:
         mapped = ", ".join(name for name, other in FORMATS.items() if other.mapped)
         raise ReadError(label(paths[0]), f"format {format} has fixed fields; a field mapping is for {mapped}")
+    if fields is not None and fields.quote is not None and format != "csv":
+        raise ReadError(label(paths[0]), f"format {format} has no quoted cells; --quote is for csv")
     if STDIN in paths and not reader.stdin:
         raise ReadError(label(STDIN), f"format {format} cannot be read from standard input; it takes {reader.source}")
     return reader, paths

@@ -10,6 +10,7 @@ from es_ingest.records import ReadError
 ID_FIELDS = ("_id", "id", "doc_id", "docid", "pmid")
 TITLE_FIELDS = ("title",)
 TEXT_FIELDS = ("text", "content", "abstract", "body", "answer")
+NO_QUOTE = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,8 @@ class FieldMapping:
     :param meta: The metadata fields; None keeps all others.
     :param vector: The field of a ready-made vector, which every row must have then; None for rows without. It is never
         metadata.
-    :raises ValueError: If a name is blank, or the vector is named as metadata.
+    :param quote: The character that CSV cells are quoted by, `NO_QUOTE` where they are not; None for the double quote.
+    :raises ValueError: If a name is blank, the vector is named as metadata, or cells cannot be quoted so.
     """
 
     id: str | None = None
@@ -30,6 +32,7 @@ class FieldMapping:
     text: tuple[str, ...] = ()
     meta: tuple[str, ...] | None = None
     vector: str | None = None
+    quote: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("text", "meta"):
@@ -41,12 +44,15 @@ class FieldMapping:
             raise ValueError(f"a field name is blank in {self}; leave the option out to use the defaults")
         if self.vector is not None and self.vector in (self.meta or ()):
             raise ValueError(f"field {shown(self.vector)} holds the vector and cannot be metadata; name it once")
+        if self.quote not in (None, NO_QUOTE) and (len(self.quote) != 1 or self.quote in ",; \t\r\n"):
+            raise ValueError(f"cells cannot be quoted by {shown(self.quote)}; give one character, or {NO_QUOTE}")
 
     def to_dict(self) -> dict[str, Any]:
         """Return it by the names of the command's options."""
         meta = None if self.meta is None else list(self.meta)
         names = {"id-field": self.id, "title-field": self.title, "text-field": list(self.text), "meta-field": meta}
-        return {**names, "vector-field": self.vector}
+        quote = {} if self.quote is None else {"quote": self.quote}  # ledgers that know of none stay as they are
+        return {**names, "vector-field": self.vector, **quote}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "FieldMapping":
@@ -58,6 +64,7 @@ class FieldMapping:
             tuple(values.get("text-field") or ()),
             None if meta is None else tuple(meta),
             values.get("vector-field"),
+            values.get("quote"),
         )
 
     def named(self) -> list[str]:

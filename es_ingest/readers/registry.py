@@ -30,7 +30,7 @@ class Reader:
     accepts: Callable[[Path], bool]
     mapped: bool = False
     stdin: bool = False
-    rows: Callable[[str], Iterable[object]] | None = None
+    rows: Callable[[str, FieldMapping | None], Iterable[object]] | None = None
     generic: bool = False
 
 
