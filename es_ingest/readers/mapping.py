@@ -10,6 +10,7 @@ from es_ingest.records import ReadError
 ID_FIELDS = ("_id", "id", "doc_id", "docid", "pmid")
 TITLE_FIELDS = ("title",)
 TEXT_FIELDS = ("text", "content", "abstract", "body", "answer")
+TEXT_FIELD = f"text field such as {listed(TEXT_FIELDS)} (--text-field names another)"
 NO_QUOTE = "none"
 
 
@@ -89,10 +90,7 @@ class FieldMapping:
         if missing:
             raise ReadError(path, f"has no field {listed(missing)}; it has {listed(columns)}")
         if not self.text and not any(name in columns for name in TEXT_FIELDS):
-            raise ReadError(
-                path,
-                f"has no text field such as {listed(TEXT_FIELDS)}; map one of its fields to text: {listed(columns)}",
-            )
+            raise ReadError(path, f"has no {TEXT_FIELD}; it has {listed(columns)}")
 
 
 def pick(row: Collection[str], name: str | None, candidates: tuple[str, ...]) -> tuple[str, ...]:

@@ -248,8 +248,8 @@ def test_a_gzip_file_that_breaks_off_gives_what_is_there(tmp_path: Path) -> None
         ("id,text\n".encode("utf-16"), "is UTF-16; convert it"),
         ("id,text\n".encode("utf-16-le"), "has no header that can be read: holds a NUL"),
         (b"id,t\xffxt\n", "has no header that can be read: not UTF-8"),
-        (b"id,note\n1,x\n", "has no text field such as .*: 'id', 'note'$"),
-        (b"The first note.,1\n", "map one of its fields to text: 2 more$"),
+        (b"id,note\n1,x\n", r"has no text field such as .* \(--text-field names another\); it has 'id', 'note'$"),
+        (b"The first note.,1\n", "it has 2 more$"),
     ],
 )
 def test_a_file_without_a_usable_header(tmp_path: Path, content: bytes, message: str) -> None:
