@@ -36,7 +36,7 @@ def plan(
     encode: Annotated[bool, typer.Option("--encode/--no-encode", help="Encode a sample, or tell no time.")] = True,
     device: given.Device = None,
     precision: given.Precision = "auto",
-    as_json: given.Json = False,
+    json: given.Json = False,
     quiet: given.Quiet = False,
     config: given.Config = None,  # noqa: ARG001  its callback has read it
 ) -> None:
@@ -85,5 +85,5 @@ def plan(
             precision=encoder.precision if encoder else None,
             speed=measure(encoder, found.sample, seconds) if encoder else None,
         )
-        print_plan(made, as_json=as_json)
+        print_plan(made, as_json=json)
     raise typer.Exit(Exit.SOME_DEAD if found.malformed or found.refused else Exit.OK)

@@ -100,7 +100,7 @@ def test_vectors_of_another_length_are_told_with_the_remedy(notes, npy):
         ("", r"has no record that tells the dimensions of the vectors \(it is empty\)"),
         (
             ROWS * 100,
-            r"notes.jsonl:1: has no field 'v', nor have the other \d+ rows that .*; it has 'id', 'text'",
+            r"notes.jsonl:1: has no field 'v', nor has any other of the \d+ rows that .*; it has 'id', 'text'",
         ),
     ],
 )
