@@ -2,9 +2,8 @@
 
 Quoted fields may hold line breaks; a position is the physical line where a record starts. Quoting is read strictly: a
 stray quote makes one record malformed, and where the lines that it took for its cell look like rows of their own, they
-are read again as such.
-Blanks around column names are dropped, empty cells are no metadata, and a column without a name (a data frame's index)
-is left out.
+are read again as such. Blanks around column names are dropped, empty cells are no metadata, and a column without a name
+(a data frame's index) is left out.
 """
 
 import csv

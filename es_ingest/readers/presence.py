@@ -28,7 +28,7 @@ def with_fields(items: Iterator[Record | Malformed]) -> Iterator[Record | Malfor
 def _check(rows: list[Malformed]) -> None:
     common = [what for what in (rows[0].lacks or () if rows else ()) if all(what in (row.lacks or ()) for row in rows)]
     if common:
-        first, others = rows[0], len(rows) - 1
-        nor = f", nor have the other {others} rows that were looked at" if others else ""
+        first = rows[0]
+        nor = f", nor has any other of the {len(rows)} rows that were looked at" if len(rows) > 1 else ""
         there = listed(json.loads(first.raw or "{}"))
         raise ReadError(first.position, f"has no {' and no '.join(common)}{nor}; it has {there}")
