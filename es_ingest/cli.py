@@ -1,15 +1,22 @@
 """The command `es-ingest`: its subcommands together."""
 
-from typing import Annotated
+import sys
 
-import typer
+try:
+    from typing import Annotated
 
-from es_ingest.commands import completion, plan, rebuild, replay, rollback, run, search, server, tune, verify
-from es_ingest.commands import options as given
-from es_ingest.faults import reported
-from es_ingest.terminal import notes_to_stderr, run_command
+    import typer
+
+    from es_ingest.commands import completion, plan, rebuild, replay, rollback, run, search, server, tune, verify
+    from es_ingest.commands import options as given
+    from es_ingest.commands.origins import Commands
+    from es_ingest.faults import reported
+    from es_ingest.terminal import notes_to_stderr, run_command
+except KeyboardInterrupt:  # nothing has begun
+    sys.exit(130)
 
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,  # see completion.scripts
     pretty_exceptions_enable=False,  # a traceback with local variables would show document text
@@ -46,7 +53,7 @@ def demo(
         str, typer.Option(help="Model; minilm needs no hub.", autocompletion=completion.models)
     ] = "minilm",
     index: Annotated[str, typer.Option(help="Index to write to.")] = "medquad-demo",
-    as_json: given.Json = False,
+    json: given.Json = False,
     quiet: given.Quiet = False,
 ) -> None:
     """Ingest the shipped MedQuAD sample into a real Elasticsearch, search it, and check it on its own questions."""
@@ -54,7 +61,7 @@ def demo(
     with reported():
         from es_ingest.demo import run_demo
 
-        run_demo(console, es=es, model=model, index=index, as_json=as_json, quiet=quiet)
+        run_demo(console, es=es, model=model, index=index, as_json=json, quiet=quiet)
 
 
 def main() -> None:

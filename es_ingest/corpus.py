@@ -43,11 +43,11 @@ class Corpus:
         vectors: Path | None = None,
         normalise: bool = False,
     ) -> "Corpus":
-        """Return sources as a corpus; without a format it is told from their names.
+        """Return sources as a corpus; without a format it is told from their names and beginnings.
 
         :raises ReadError: If a source is missing or its format cannot be told.
         """
-        return cls(tuple(sources), format or detect(sources), fields, vectors, normalise)
+        return cls(tuple(sources), format or detect(sources, fields), fields, vectors, normalise)
 
     @property
     def job(self) -> str:

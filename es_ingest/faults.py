@@ -1,6 +1,7 @@
 """Exit statuses of the commands, and how an error becomes one."""
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +9,7 @@ from enum import IntEnum
 
 import typer
 
-from es_ingest.terminal import tell_error
+from es_ingest.terminal import Terminated, tell_error
 
 
 class Exit(IntEnum):
@@ -34,13 +35,13 @@ _GOES_ON = "what the server acknowledged stays, and the same command again compl
 def reported(*, interrupted: str = _GOES_ON) -> Iterator[None]:
     """Turn the errors a user can act on into one message on stderr and an exit status.
 
-    :param interrupted: What to say on Ctrl-C.
+    :param interrupted: What to say on Ctrl-C and SIGTERM.
     """
     try:
         yield
-    except KeyboardInterrupt:
-        typer.echo(f"interrupted; {interrupted}", err=True)
-        raise typer.Exit(Exit.INTERRUPTED) from None
+    except (KeyboardInterrupt, Terminated) as error:
+        typer.echo(f"{message_of(error)}; {interrupted}", err=True)
+        raise typer.Exit(128 + signal.SIGTERM if isinstance(error, Terminated) else Exit.INTERRUPTED) from None
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(Exit.OK) from None
@@ -56,6 +57,8 @@ def message_of(error: BaseException) -> str:
     """Return what a user is told of an error: its message, or only its name if it is none that a user can act on."""
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
+    if isinstance(error, Terminated):
+        return "terminated"
     if not isinstance(error, Exception) or _status(error) is None:
         return type(error).__name__
     from medte_haystack.index.server_errors import NOT_ALLOWED, cause_of

@@ -15,7 +15,7 @@ from es_ingest.indices.removal import records_in, remove_records
 from es_ingest.progress import Shown
 from es_ingest.records import Malformed, Record
 from es_ingest.stream.dead_letters import DeadLetters
-from es_ingest.stream.flow import Stream
+from es_ingest.stream.flow import RunStream, Stream
 from es_ingest.stream.ledger import Ledger
 from es_ingest.stream.locking import alone, lock_of
 from es_ingest.stream.making import Making
@@ -67,7 +67,7 @@ class RunOptions:
     delete_missing: bool = False
     watch: Callable[[Summary], None] | None = None
     tries: int = _TRIES
-    stream: Callable[..., Stream] = Stream
+    stream: Callable[..., RunStream] = Stream
 
 
 class Ingester:
@@ -231,7 +231,7 @@ class Ingester:
     def _tidy(
         self,
         ledger: Ledger,
-        stream: Stream,
+        stream: RunStream,
         summary: Summary,
         backoff: bulk.Backoff,
         stop: Stop,
@@ -247,6 +247,8 @@ class Ingester:
                 ledger.removed(names)
                 summary.missing += len(names)
                 summary.removed += chunks
+            if others := ledger.of_others():
+                logger.info("what other sources have brought stays: %d records", others)
         known = ledger.entered(list(stream.unsettled))
         strays = {name: most for name, most in stream.unsettled.items() if name not in known}
         for _, chunks in remove_records(self.client, self.info.name, strays.items(), backoff, stop):

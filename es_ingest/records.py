@@ -37,12 +37,14 @@ class Malformed:
     :param raw: The row as it stands in the source, for the dead letters alone; None where it cannot be had.
     :param gap: Whether it may stand for several rows, as the rest of a broken file does: what comes next is not
         known to be the next row.
+    :param lacks: Which fields the row lacks of those that the mapping needs, in words; None where that is not known.
     """
 
     position: str
     reason: str
     raw: str | None = field(default=None, repr=False, compare=False)
     gap: bool = field(default=False, repr=False, compare=False)
+    lacks: tuple[str, ...] | None = field(default=None, repr=False, compare=False)
 
 
 class ReadError(Exception):

@@ -16,6 +16,7 @@ from es_ingest.indices.switch import Switch
 from es_ingest.indices.verify import Verification
 from es_ingest.search import Hit
 from es_ingest.stream.summary import Summary
+from es_ingest.terminal import console_on
 
 _SHOWN = 300  # characters of a passage
 _WIDTH = 100
@@ -164,7 +165,7 @@ def print_hits(index: str, query: str, hits: Sequence[Hit], *, as_json: bool) ->
         ]
         typer.echo(json.dumps({"index": index, "query": query, "hits": found}, ensure_ascii=False))
         return
-    console = Console(soft_wrap=True, highlight=False)
+    console = console_on()
     width = min(console.width, _WIDTH)
     with console.capture() as shown:
         _show_hits(console, hits, width)

@@ -4,8 +4,10 @@ import datetime
 import io
 import json
 import logging
+import os
 import signal
 import sys
+import threading
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,28 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+_AGAIN = 0.1  # seconds until a signal that came amid an import is heard again
+
+
+class Terminated(SystemExit):
+    """SIGTERM was heard: what is under way is given up, and cleared away."""
+
+    def __init__(self) -> None:
+        super().__init__(128 + signal.SIGTERM)
+
+
+def is_plain() -> bool:
+    """Tell whether a terminal is to be sent text alone, without escape sequences: https://no-color.org."""
+    return bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") in ("dumb", "unknown")
+
+
+def console_on(*, stderr: bool = False) -> "Console":
+    """Return what prints on stdout or stderr: lines as long as they are, in colours where there is a terminal."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, soft_wrap=True, highlight=False, force_terminal=False if is_plain() else None)
+
+
 def notes_to_stderr(quiet: bool, log_format: str = "text") -> "Console":
     """Send notes to stderr, where they do not mix with results, and return the console that shows progress there.
 
@@ -22,12 +46,11 @@ def notes_to_stderr(quiet: bool, log_format: str = "text") -> "Console":
     :param log_format: ``text``, or ``json`` for one JSON object a line.
     :raises BadParameter: If the format is none of these.
     """
-    from rich.console import Console
     from rich.logging import RichHandler
 
     from es_ingest.progress import COUNTING_THREAD
 
-    console = Console(stderr=True, soft_wrap=True)
+    console = console_on(stderr=True)
     handler: logging.Handler = logging.StreamHandler()
     if console.is_terminal:  # a bar may be shown below the notes
         handler = RichHandler(console=console, show_time=False, show_level=False, show_path=False)
@@ -68,14 +91,35 @@ class _JsonLines(logging.Formatter):
 
 
 def run_command(app: typer.Typer) -> None:
-    """Run a command so that SIGTERM unwinds it: servers and indices made for it are ended and removed."""
-    signal.signal(signal.SIGTERM, _stop)
+    """Run a command so that signals unwind it: servers and indices made for it are ended and removed."""
+    signal.signal(signal.SIGTERM, _unwind)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else whoever started us wants it ignored
+        signal.signal(signal.SIGINT, _unwind)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a character is no reason to end
-    app()
+    if is_plain() or not (sys.stdout.isatty() or os.environ.get("FORCE_COLOR")):
+        os.environ["_TYPER_FORCE_DISABLE_TERMINAL"] = "1"  # Typer has colours in some surroundings all the same
+    try:
+        app()
+    except Terminated:  # before a command could say more
+        typer.echo("terminated", err=True)
+        raise
 
 
-def _stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-    typer.echo("terminated; what the server acknowledged stays", err=True)
-    sys.exit(128 + number)
+def _unwind(number: int, frame: FrameType | None) -> None:
+    """End what the main thread does, but for imports: some libraries abort the process at an exception there."""
+    if _is_importing(frame):
+        later = threading.Timer(_AGAIN, os.kill, (os.getpid(), number))
+        later.daemon = True
+        later.start()
+    elif number == signal.SIGTERM:
+        raise Terminated
+    else:
+        raise KeyboardInterrupt
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None and not frame.f_code.co_filename.startswith("<frozen importlib"):
+        frame = frame.f_back
+    return frame is not None

@@ -69,6 +69,14 @@ VectorField = Annotated[
         " whole text, which is not split. No model is loaded: --model names the one that made them, which is recorded."
     ),
 ]
+Quote = Annotated[
+    str | None,
+    typer.Option(
+        help="Character that CSV cells are quoted by; none where quotes are plain characters (default: the double"
+        " quote).",
+        show_default=False,
+    ),
+]
 Vectors = Annotated[
     Path | None,
     typer.Option(
@@ -114,18 +122,19 @@ def mapping_of(
     text_field: list[str] | None,
     meta_field: list[str] | None,
     vector_field: str | None = None,
+    quote: str | None = None,
 ) -> "FieldMapping | None":
     """Return the mapping that the options ask for, None if none is given.
 
-    :raises BadParameter: If a name is blank, or the vector is named as metadata.
+    :raises BadParameter: If a name is blank, the vector is named as metadata, or cells cannot be quoted so.
     """
     from es_ingest.readers import FieldMapping
 
-    if all(one is None for one in (id_field, title_field, text_field, meta_field, vector_field)):
+    if all(one is None for one in (id_field, title_field, text_field, meta_field, vector_field, quote)):
         return None
     meta = None if meta_field is None else tuple(meta_field)
     try:
-        return FieldMapping(id_field, title_field, tuple(text_field or ()), meta, vector_field)
+        return FieldMapping(id_field, title_field, tuple(text_field or ()), meta, vector_field, quote)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
 

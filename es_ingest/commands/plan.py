@@ -26,6 +26,7 @@ def plan(
     title_field: given.TitleField = None,
     text_field: given.TextField = None,
     meta_field: given.MetaField = None,
+    quote: given.Quote = None,
     max_tokens: given.MaxTokens = None,
     chunk_tokens: given.ChunkTokens = None,
     chunk_overlap: given.ChunkOverlap = 0,
@@ -35,7 +36,7 @@ def plan(
     encode: Annotated[bool, typer.Option("--encode/--no-encode", help="Encode a sample, or tell no time.")] = True,
     device: given.Device = None,
     precision: given.Precision = "auto",
-    as_json: given.Json = False,
+    json: given.Json = False,
     quiet: given.Quiet = False,
     config: given.Config = None,  # noqa: ARG001  its callback has read it
 ) -> None:
@@ -43,7 +44,7 @@ def plan(
     console = notes_to_stderr(quiet)
     given.check_format(format)
     given.check_quantisation(quantisation)
-    fields = given.mapping_of(id_field, title_field, text_field, meta_field)
+    fields = given.mapping_of(id_field, title_field, text_field, meta_field, quote=quote)
     with reported(interrupted="nothing was written"):
         from es_ingest.corpus import Corpus
         from es_ingest.planning.plan import Plan
@@ -84,5 +85,5 @@ def plan(
             precision=encoder.precision if encoder else None,
             speed=measure(encoder, found.sample, seconds) if encoder else None,
         )
-        print_plan(made, as_json=as_json)
+        print_plan(made, as_json=json)
     raise typer.Exit(Exit.SOME_DEAD if found.malformed or found.refused else Exit.OK)

@@ -37,7 +37,7 @@ def rebuild(
     keep: Annotated[int, typer.Option(min=0, help="How many older indices of the alias stay for `rollback`.")] = 1,
     fresh: Annotated[bool, typer.Option("--fresh", help="Delete what was begun before, and begin anew.")] = False,
     es: given.Es = "auto",
-    as_json: given.Json = False,
+    json: given.Json = False,
     quiet: given.Quiet = False,
     log_format: given.LogFormat = "text",
     config: given.Config = None,  # noqa: ARG001  its callback has read it
@@ -55,5 +55,5 @@ def rebuild(
         shape = Shape(quantisation, analyzer, shards, replicas)
         with open_cluster(es) as connection, connection.client() as client, Stop() as stop:
             done = rebuild_index(client, index, shape, to=to, alias=alias, keep=keep, fresh=fresh, stop=stop)
-        print_rebuilt(done, as_json=as_json)
+        print_rebuilt(done, as_json=json)
     raise typer.Exit(128 + (stop.signal or 0) if done.interrupted else Exit.OK)

@@ -25,7 +25,7 @@ def replay(
     max_dead: given.MaxDead = None,
     device: given.Device = None,
     precision: given.Precision = "auto",
-    as_json: given.Json = False,
+    json: given.Json = False,
     quiet: given.Quiet = False,
     log_format: given.LogFormat = "text",
     config: given.Config = None,  # noqa: ARG001  its callback has read it
@@ -46,7 +46,7 @@ def replay(
         if dead is not None and dead.exists() and dead.samefile(letters):
             raise ReadError(str(letters), "cannot be read and written at once; name another file with --dead")
         with (
-            accounted(as_json=as_json) as account,
+            accounted(as_json=json) as account,
             open_cluster(es) as connection,
             connection.client() as client,
         ):

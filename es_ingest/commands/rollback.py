@@ -14,12 +14,12 @@ def rollback(
     to: Annotated[
         str | None,
         typer.Option(
-            help="Index that the alias shall stand for, older or newer (default: the one it was switched to before the"
-            " present one; a second rollback goes to the one before that)."
+            help="Index that the alias shall stand for, older or newer, of those that did (default: the one it was"
+            " switched to before the present one; a second rollback goes to the one before that)."
         ),
     ] = None,
     es: given.Es = "auto",
-    as_json: given.Json = False,
+    json: given.Json = False,
     quiet: given.Quiet = False,
     config: given.Config = None,  # noqa: ARG001  its callback has read it
 ) -> None:
@@ -31,4 +31,4 @@ def rollback(
         from es_ingest.report import print_switch
 
         with open_cluster(es) as connection, connection.client() as client:
-            print_switch(roll_back(client, alias, to), as_json=as_json)
+            print_switch(roll_back(client, alias, to), as_json=json)

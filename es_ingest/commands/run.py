@@ -1,6 +1,5 @@
 """``es-ingest run``."""
 
-import os
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +12,6 @@ from es_ingest.faults import Exit, reported
 from es_ingest.terminal import notes_to_stderr
 
 if TYPE_CHECKING:
-    from es_ingest.indices.expected import Expected
     from es_ingest.stream.summary import Summary
 
 
@@ -45,6 +43,7 @@ def run(
     text_field: given.TextField = None,
     meta_field: given.MetaField = None,
     vector_field: given.VectorField = None,
+    quote: given.Quote = None,
     vectors: given.Vectors = None,
     normalise: given.Normalise = False,
     max_tokens: given.MaxTokens = None,
@@ -95,7 +94,7 @@ def run(
             " its cores).",
         ),
     ] = None,
-    as_json: given.Json = False,
+    json: given.Json = False,
     quiet: given.Quiet = False,
     log_format: given.LogFormat = "text",
     config: given.Config = None,  # noqa: ARG001  its callback has read it
@@ -106,71 +105,50 @@ def run(
     given.check_quantisation(quantisation)
     chunking = (max_tokens, chunk_tokens, chunk_overlap) != (None, None, 0)
     given.check_vectors(vectors, vector_field, normalise=normalise, model=model, chunking=chunking)
-    fields = given.mapping_of(id_field, title_field, text_field, meta_field, vector_field)
+    fields = given.mapping_of(id_field, title_field, text_field, meta_field, vector_field, quote)
     _check_target(index, alias, keep, ledger)
     _check_engine(engine, ray_address, workers, device)
     given.check_apart(sources, {"dead": dead, "ledger": ledger, "metrics-file": metrics_file})
     with reported():
         from es_ingest.cluster import open_cluster
         from es_ingest.corpus import Corpus
-        from es_ingest.indices.builds import building, claim, origin_of
-        from es_ingest.indices.expected import encoded_again
-        from es_ingest.indices.switch import KEEP, take_over
-        from es_ingest.indices.verify import verify
-        from es_ingest.ingest import Ingester, RunOptions, start_over
+        from es_ingest.indices.builds import claim
+        from es_ingest.indices.switch import KEEP
+        from es_ingest.ingest import Ingester, RunOptions
+        from es_ingest.load import destination, maker, switch
         from es_ingest.metrics import metrics
         from es_ingest.progress import shown
         from es_ingest.report import accounted
         from es_ingest.stream.dead_letters import dead_letter_path
         from es_ingest.stream.flow import Stream
         from es_ingest.stream.stopping import Stop
-        from medte_haystack.encoder import DEFAULT_MODEL, Encoder, TokenSplitter
-        from medte_haystack.errors import IndexContractError
-        from medte_haystack.model_identity import fingerprint_of_vectors
 
         corpus = Corpus.of(sources, format, fields, vectors=vectors, normalise=normalise)
         dim, records = corpus.begin()
-        with accounted(as_json=as_json) as account, ExitStack() as stack:
+        with accounted(as_json=json) as account, ExitStack() as stack:
             connection = stack.enter_context(open_cluster(es))
             client = stack.enter_context(connection.client())
-            encoder = vectors_by = cluster = None
-            if engine == "ray":
-                from es_ingest.distributed.engine import ray_engine
-
-                of_cluster = ray_engine(
+            made_by = stack.enter_context(
+                maker(
                     connection,
-                    None if dim is not None else model or DEFAULT_MODEL,
-                    address=ray_address or os.environ.get("RAY_ADDRESS"),
+                    model,
+                    dim,
+                    engine=engine,
+                    address=ray_address,
                     workers=workers,
                     device=device,
                     precision=precision,
                     max_tokens=max_tokens,
+                    chunk_tokens=chunk_tokens,
+                    chunk_overlap=chunk_overlap,
                 )
-                cluster = stack.enter_context(of_cluster)
-                encoder = cluster.encoder
-            elif dim is None:
-                encoder = Encoder.load(
-                    model or DEFAULT_MODEL, device=device, precision=precision, max_tokens=max_tokens
-                )
-            if dim is not None:
-                assert model is not None  # noqa: S101  check_vectors saw to it
-                vectors_by = fingerprint_of_vectors(model, dim)
-            if encoder is not None:  # what is wrong with the options is told before anything is deleted
-                TokenSplitter(encoder.tokeniser, chunk_tokens=chunk_tokens, overlap=chunk_overlap)
-            build = None
-            if alias is not None:
-                origin = origin_of("run", corpus.job)
-                build = stack.enter_context(
-                    building(client, alias, alias=alias, origin=origin, fresh=fresh, by_ledger=True)
-                )
-            elif fresh:
-                start_over(client, str(index))
-            name = build.index if build else str(index)
+            )
+            name, build = stack.enter_context(destination(client, index, alias, corpus, fresh=fresh))
             ingester = Ingester(
                 client,
                 name,
-                encoder,
-                vectors_by=vectors_by,
+                made_by.encoder,
+                vectors_by=made_by.vectors_by,
                 chunk_tokens=chunk_tokens,
                 chunk_overlap=chunk_overlap,
                 quantisation=quantisation,
@@ -178,7 +156,7 @@ def run(
                 shards=shards,
                 replicas=replicas,
                 meta=build.to_meta() if build else None,
-                precision=cluster.precision if cluster else None,
+                precision=made_by.cluster.precision if made_by.cluster else None,
             )
             if build:
                 claim(client, build)
@@ -198,21 +176,12 @@ def run(
                     max_dead=max_dead,
                     delete_missing=delete_missing,
                     watch=watch,
-                    stream=cluster.stream(ingester.fingerprint) if cluster else Stream,
+                    stream=made_by.cluster.stream(ingester.fingerprint) if made_by.cluster else Stream,
                 )
                 summary = ingester.run(records, progress, options, stop)
-            if build and summary.gaps:
-                raise IndexContractError(
-                    f"alias {alias!r} stays where it is: a source broke off, or changed while it was read; mend it"
-                    " and run the same command again",
-                    alias=alias,
-                )
-            if build and not summary.interrupted:
-                again: Expected | str = "they were ready-made"
-                if encoder is not None:
-                    again = encoded_again(encoder, ingester.fingerprint, name)
-                found = verify(client, name, expected=again)
-                account.switch = take_over(client, build, found, keep=KEEP if keep is None else keep)
+            if build:
+                older = KEEP if keep is None else keep
+                account.switch = switch(client, build, ingester, made_by.encoder, summary, keep=older)
     raise typer.Exit(status_of(summary, stop.signal))
 
 

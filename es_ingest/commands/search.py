@@ -20,7 +20,7 @@ def search(
     es: given.Es = "auto",
     device: given.Device = None,
     precision: given.Precision = "auto",
-    as_json: given.Json = False,
+    json: given.Json = False,
     quiet: given.Quiet = False,
     config: given.Config = None,  # noqa: ARG001  its callback has read it
 ) -> None:
@@ -37,4 +37,4 @@ def search(
         with open_cluster(es) as connection, connection.client() as client:
             encoder = Encoder.load(model_for(client, index, model), device=device, precision=precision)
             hits = Searcher(client, index, encoder).search(text, top_k=top_k, num_candidates=num_candidates)
-        print_hits(index, text, hits, as_json=as_json)
+        print_hits(index, text, hits, as_json=json)

@@ -1,10 +1,10 @@
 """``es-ingest server``: keep a local Elasticsearch over several commands."""
 
-import json
 import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -55,7 +55,7 @@ def start(
 @app.command()
 def status(
     data: Data = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Say whether a server runs, and where; the exit status is 3 if none does."""
     with _cluster_errors():
@@ -64,7 +64,7 @@ def status(
 
         layout, state = find(data)
         colour = health(state.url) if state and state.url else ""
-    if as_json:
+    if json:
         found: dict[str, Any] = {
             "running": state is not None,
             "url": state.url if state else None,
@@ -76,7 +76,7 @@ def status(
             "heap": state.heap if state else None,
             "health": colour or None,
         }
-        typer.echo(json.dumps(found))
+        typer.echo(dumps(found))
     elif state is None:
         typer.echo(f"not running (data folder {layout.root})")
     else:

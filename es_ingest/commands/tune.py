@@ -64,7 +64,7 @@ def tune(
     es: given.Es = "auto",
     device: given.Device = None,
     precision: given.Precision = "auto",
-    as_json: given.Json = False,
+    json: given.Json = False,
     quiet: given.Quiet = False,
     config: given.Config = None,  # noqa: ARG001  its callback has read it
 ) -> None:
@@ -121,7 +121,7 @@ def tune(
                     asked,
                     lambda what, done, of: bar.update(task, description=what, completed=done, total=of),
                 )
-        print_tuning(tuning, as_json=as_json)
+        print_tuning(tuning, as_json=json)
         if plot is not None:
             try:
                 plot.write_text(svg(tuning), encoding="utf-8")

@@ -28,7 +28,7 @@ def verify(
     es: given.Es = "auto",
     device: given.Device = None,
     precision: given.Precision = "auto",
-    as_json: given.Json = False,
+    json: given.Json = False,
     quiet: given.Quiet = False,
     config: given.Config = None,  # noqa: ARG001  its callback has read it
 ) -> None:
@@ -46,7 +46,7 @@ def verify(
                 else "vectors were not asked to be encoded again"
             )
             found = verify_index(client, index, ledger=ledger, expected=expected, sample=sample)
-        print_verification(found, as_json=as_json)
+        print_verification(found, as_json=json)
     raise typer.Exit(Exit.OK if found.holds else Exit.INDEX)
 
 

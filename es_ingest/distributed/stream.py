@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -22,7 +22,7 @@ from es_ingest.records import Malformed, ReadError, Record
 from es_ingest.stream.ahead import ahead
 from es_ingest.stream.dead_letters import DeadLetters
 from es_ingest.stream.entries import Entry
-from es_ingest.stream.flow import Stream
+from es_ingest.stream.intake import Intake
 from es_ingest.stream.ledger import Ledger
 from es_ingest.stream.making import Making
 from es_ingest.stream.stopping import Stop
@@ -41,12 +41,14 @@ _LOOK = 0.2  # seconds between looks whether the run shall end
 _PATIENCE = 30.0  # seconds for what is under way when something has failed
 
 
-class RayStream(Stream):
-    """One run's stream on a Ray cluster; see :class:`~es_ingest.stream.flow.Stream`.
+class RayStream:
+    """One run's stream on a Ray cluster.
 
     :param workers: Who encodes.
     :param recipe: How.
     :param connection: Where workers find the server.
+
+    The rest is as for :class:`~es_ingest.stream.flow.Stream`, and so is :meth:`write`.
     """
 
     def __init__(
@@ -62,16 +64,26 @@ class RayStream(Stream):
         stop: Stop | None = None,
         watch: Callable[[Summary], None] | None = None,
     ) -> None:
-        super().__init__(making, ledger, dead, summary, progress, stop, watch)
         workers.check_reach(connection.url)
+        self._intake = Intake(making, ledger, dead, summary)
+        self._making = making
+        self._summary = summary
+        self._progress = progress
+        self._stop = stop or Stop()
+        self._watch = watch
         self._workers = workers
         self._recipe = recipe
         self._connection = connection
-        self._groups_out = Groups(ledger, self._refused)
+        self._groups_out = Groups(ledger, self._intake.refused)
         self._most_out = _EACH * workers.number + _WRITING * workers.machines
         self._characters = _CHARACTERS_A_GPU if workers.device == "cuda" else _CHARACTERS_A_CORE * workers.cpus
         self._failure: Exception | None = None
         self._ended = threading.Event()  # nobody waits for records any more
+
+    @property
+    def unsettled(self) -> dict[str, int]:
+        """Records that may be there in part; see :class:`~es_ingest.stream.intake.Intake`."""
+        return self._intake.unsettled
 
     def write(
         self,
@@ -122,18 +134,18 @@ class RayStream(Stream):
 
     def _parts_of(self, items: Iterable[Record | Malformed]) -> Iterator[list[Entry]]:
         """Leave out what the index has; runs in a thread of its own."""
-        for group in self._groups(items):
+        for group in self._intake.groups(items):
             if not self._wait_for([record.id for record in group]):
                 return
-            entries = self._entries(group)
+            entries = self._intake.entries(group)
             for entry in entries:
                 entry.earlier = None  # it is settled
-                self._keep(entry)
+                self._intake.keep(entry)
             yield from self._parts(entries)
 
-    def _wait_for(self, ids: Iterable[str]) -> bool:
+    def _wait_for(self, ids: Sequence[str]) -> bool:
         """Wait until earlier records of these ids are settled; tell whether they are, or the run ends before."""
-        earlier = [self._preparing[name] for name in ids if name in self._preparing]
+        earlier = self._intake.under_way(ids)
         with self._groups_out.changed:
             while not all(entry.settled for entry in earlier):
                 if self._failure or self._stop.asked or self._ended.is_set():
@@ -247,7 +259,7 @@ class RayStream(Stream):
     def _tell(self) -> None:
         out, summary = self._groups_out, self._summary
         with out.changed:
-            self._take(out.written, out.requests_at_once)
+            self._intake.take(out.written, out.requests_at_once)
             summary.chunks, summary.tokens, summary.truncated = out.chunks, out.stats.tokens, out.stats.truncated
             summary.encode_seconds, summary.encoder_waited = out.stats.seconds, out.waited
         if self._watch is not None:

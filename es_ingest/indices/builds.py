@@ -43,6 +43,7 @@ class Build:
     :param time: When it took over its alias's name; while it is being built, when that began. ISO 8601, UTC.
     :param state: ``building``; ``done`` once it is whole; ``withdrawn`` after a rollback to an older one.
     :param position: How far a copy has come: for each shard, by its number, the `_seq_no` of what was copied last.
+    :param before: The index that the alias stood for until this one took it over; None if there was none.
     """
 
     index: str
@@ -51,6 +52,7 @@ class Build:
     time: str
     state: State = "building"
     position: dict[str, int] | None = None
+    before: str | None = None
 
     def to_meta(self) -> dict[str, Any]:
         """Return it as it goes to `_meta`."""
@@ -158,7 +160,8 @@ def building(
 def claim(client: Elasticsearch, build: Build) -> None:
     """Check that nobody else is building the same; call it once the index is made.
 
-    Of two machines that begin at the same time, the one whose index was made later gives way.
+    Of two machines that begin at the same time, the one whose index was made later gives way; of two indices that were
+    made in the same millisecond, the one whose name comes later.
 
     :raises IndexContractError: If somebody else is; the index that was made for nothing is deleted.
     """
@@ -171,7 +174,7 @@ def claim(client: Elasticsearch, build: Build) -> None:
     )
     made = {name: int(body["settings"]["index.creation_date"]) for name, body in settings.items()}
     for name in rivals:
-        if name in made and made[name] <= made[build.index]:
+        if name in made and (made[name], name) < (made[build.index], build.index):
             client.indices.delete(index=build.index)
             raise IndexContractError(
                 f"index {name!r} is being built for the same, and was begun first; {_WAIT}", index=name

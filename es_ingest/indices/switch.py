@@ -1,6 +1,7 @@
 """An alias goes from one index to another in one step, so that no search through it fails or finds nothing."""
 
 import logging
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -71,7 +72,7 @@ def take_over(
             index=build.index,
         )
     move(client, build.alias, before, build.index)
-    build.keep(client, state="done", time=now())
+    build.keep(client, state="done", time=now(), before=before)
     return Switch(build.alias, before, build.index, tuple(_prune(client, build.alias, build.index, keep)))
 
 
@@ -80,8 +81,9 @@ def roll_back(client: Elasticsearch, alias: str, to: str | None = None) -> Switc
 
     What took it over after that index counts as withdrawn, so that a second rollback goes on to a still older one.
 
-    :param to: The index; one that was withdrawn may be named too.
-    :raises IndexContractError: If there is no such alias, no older index, or the one named was not built for it.
+    :param to: The index; one that was withdrawn may be named too, and one that was not built for the alias but stood
+        for it once.
+    :raises IndexContractError: If there is no such alias, no older index, or the one named never stood for it.
     """
     before = holder(client, alias)
     if before is None:
@@ -90,19 +92,23 @@ def roll_back(client: Elasticsearch, alias: str, to: str | None = None) -> Switc
         )
     found = [one for one in builds(client) if one.alias == alias]
     whole = {one.index: one for one in found if one.state != "building" or one.index == before}
+    others = [name for name in _kept(client, whole.values()) if name != before]
     if to is None:
         since = whole[before].time if before in whole else ""
         older = [one for one in whole.values() if one.state == "done" and one.time < since and one.index != before]
         if not older:
-            others = ", ".join(name for name in whole if name != before) or "none"
             raise IndexContractError(
-                f"no older index of alias {alias!r} than {before!r} is kept; --to names another one (there are:"
-                f" {others})",
+                f"no older index of alias {alias!r} than {before!r} is kept; --to names another one"
+                f" ({_listed(others)})",
                 index=alias,
             )
         to = older[-1].index
-    elif to not in whole:
+    elif to in {one.index for one in found} or to in others:
         check_whole(client, to)
+    elif to != before:
+        raise IndexContractError(
+            f"index {to!r} never stood for alias {alias!r}; --to names one that did ({_listed(others)})", index=alias
+        )
     target = whole.get(to)
     for one in whole.values():
         if target is None or one.time > target.time:
@@ -152,6 +158,17 @@ def _prune(client: Elasticsearch, alias: str, current: str, keep: int) -> list[s
         start_over(client, one.index)
         deleted.append(one.index)
     return deleted
+
+
+def _kept(client: Elasticsearch, whole: Collection[Build]) -> list[str]:
+    """List the indices that an alias may go to: built for it, or what it stood for before, while it is there."""
+    built = [one.index for one in whole]
+    former = dict.fromkeys(one.before for one in whole if one.before)
+    return built + [name for name in former if name not in built and client.indices.exists(index=name)]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"there are: {', '.join(names) or 'none'}"
 
 
 def _on(index: str | None) -> str:

@@ -10,6 +10,7 @@ from rich.text import Text
 from es_ingest.planning.histogram import bars, bins
 from es_ingest.planning.lengths import Lengths
 from es_ingest.planning.plan import Plan, Times
+from es_ingest.terminal import console_on
 
 _WIDTH = 100
 _BAR = 40
@@ -21,7 +22,7 @@ def print_plan(plan: Plan, *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(plan.to_dict(), ensure_ascii=False))
         return
-    console = Console(soft_wrap=True, highlight=False)
+    console = console_on()
     with console.capture() as shown:
         for line in _lines(plan, console):
             console.print(line)

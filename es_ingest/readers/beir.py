@@ -143,5 +143,5 @@ READER = Reader(
     source="a folder with corpus.jsonl, plain, .gz or .zst, or that file itself",
     read=read,
     accepts=_accepts,
-    rows=lambda source: rows(_corpus(source)),
+    rows=lambda source, fields: rows(_corpus(source), fields),
 )

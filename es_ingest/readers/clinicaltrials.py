@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from es_ingest.readers.fields import TEXT_JOIN
+from es_ingest.readers.folder import LeftOut
 from es_ingest.readers.mapping import FieldMapping
 from es_ingest.readers.registry import Reader
 from es_ingest.readers.streams import DAMAGED, PACKED, open_bytes, read_lines, reason_of
@@ -87,13 +88,18 @@ def read(source: str, fields: FieldMapping | None = None) -> Iterator[Record | M
 
 
 def _folder(path: Path) -> Iterator[Record | Malformed]:
-    files = 0
-    for file in sorted(file for file in path.rglob("*") if _is_study(file)):
+    files, left_out = 0, LeftOut()
+    for file in sorted(path.rglob("*")):
+        if not _is_study(file):
+            if file.is_file() and not file.name.startswith("."):
+                left_out.add(str(file))
+            continue
         files += 1
         try:
             yield from _file(str(file))
         except ReadError as error:
             yield Malformed(error.path, error.reason)
+    left_out.log(str(path), "files like NCT01234567.json")
     if not files:
         raise ReadError(str(path), "holds no file like NCT01234567.json; name its files, or a pattern: 'folder/*.json'")
 

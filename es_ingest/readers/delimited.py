@@ -1,18 +1,20 @@
 """CSV and TSV with a header: plain, gzip or zstd, or standard input. Tabs separate .tsv files, commas all others.
 
 Quoted fields may hold line breaks; a position is the physical line where a record starts. Quoting is read strictly: a
-stray quote makes one record malformed instead of swallowing its neighbours. Blanks around column names are dropped,
-empty cells are no metadata, and a column without a name (a data frame's index) is left out.
+stray quote makes one record malformed, and where the lines that it took for its cell look like rows of their own, they
+are read again as such. Blanks around column names are dropped, empty cells are no metadata, and a column without a name
+(a data frame's index) is left out.
 """
 
 import csv
 import re
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import chain, islice
+from itertools import islice
 
 from es_ingest.readers.fields import RowMapper
-from es_ingest.readers.mapping import FieldMapping
+from es_ingest.readers.mapping import NO_QUOTE, FieldMapping
 from es_ingest.readers.registry import Reader
 from es_ingest.readers.streams import MAX_LINE_BYTES, PACKED, label, read_lines
 from es_ingest.readers.values import listed, raw_of, scrub
@@ -21,6 +23,8 @@ from es_ingest.records import Malformed, ReadError, Record
 TAB_SUFFIXES = tuple(name + packed for name in (".tsv", ".tab") for packed in ("", *PACKED))
 SUFFIXES = (*(f".csv{packed}" for packed in ("", *PACKED)), *TAB_SUFFIXES)
 
+MAX_ROW_BYTES = 16 * 2**20  # of a row that spans lines; what a quote that is never closed takes at most
+_MOST = 0.9
 _UNDECODED = re.compile("[\udc80-\udcff]")
 
 
@@ -32,32 +36,58 @@ class _BadLineError(Exception):
         self.finding = finding
 
 
+class _EndlessError(csv.Error):
+    """A row goes on over more lines than it may."""
+
+
 class _Lines:
     """Text lines for the csv module, which lives through an exception of its input where a generator would be over."""
 
     def __init__(self, source: str) -> None:
-        self.items: Iterator[tuple[int, bytes] | Malformed] = read_lines(source)
         self.number = 0  # physical lines seen so far; csv's own line_num misses the lines that were skipped
+        self.taken: list[tuple[int, bytes]] = []  # for the row at hand
+        self._items = read_lines(source)
+        self._ahead: deque[tuple[int, bytes] | Malformed] = deque()
+        self._size = 0  # of what was taken, in bytes
 
     def peek(self) -> str:
         """Return the next line without taking it; "" at the end or where it cannot be read."""
-        ahead = next(self.items, None)
+        ahead = next(self._items, None)
         if ahead is None:
             return ""
-        self.items = chain([ahead], self.items)
-        return "" if isinstance(ahead, Malformed) else ahead[1].decode("utf-8", errors="replace")
+        self._ahead.append(ahead)
+        return "" if isinstance(ahead, Malformed) else _decoded(ahead[1])
+
+    def begin(self) -> None:
+        """Begin a row."""
+        self.taken.clear()
+        self._size = 0
+
+    def give_back(self, kept: int) -> None:
+        """Have lines of the row at hand read again, all but the first so many."""
+        self._ahead.extendleft(reversed(self.taken[kept:]))
+        self.number = self.taken[kept - 1][0]
 
     def __iter__(self) -> Iterator[str]:
         return self
 
     def __next__(self) -> str:
-        item = next(self.items)
+        item = self._ahead.popleft() if self._ahead else next(self._items)
         if isinstance(item, Malformed):
             self.number += 1
             raise _BadLineError(item)
+        self._size += len(item[1])
+        if self._size > MAX_ROW_BYTES and self.taken:
+            self._ahead.appendleft(item)
+            raise _EndlessError
         self.number = item[0]
-        # Bytes that are not UTF-8 become lone surrogates, by which the record they are in is told apart and left out.
-        return item[1].decode("utf-8", errors="surrogateescape")
+        self.taken.append(item)
+        return _decoded(item[1])
+
+
+def _decoded(line: bytes) -> str:
+    """Decode a line; bytes that are not UTF-8 become lone surrogates, by which their row is told and left out."""
+    return line.decode("utf-8", errors="surrogateescape")
 
 
 def read(source: str, fields: FieldMapping | None = None) -> Iterator[Record | Malformed]:
@@ -84,7 +114,7 @@ def named_rows(source: str, fields: FieldMapping) -> Iterator[tuple[str, dict[st
     :param fields: Columns that the header must have.
     :raises ReadError: If the file cannot be read at all, is empty, names a column twice, or lacks a named column.
     """
-    rows = _rows(source)
+    rows = _rows(source, fields.quote)
     header = _header(source, next(rows, None))
     fields.check(label(source), header)
     for row in rows:
@@ -98,13 +128,14 @@ def named_rows(source: str, fields: FieldMapping) -> Iterator[tuple[str, dict[st
             yield position, {name: cell for name, cell in zip(header, cells, strict=True) if name}
 
 
-def rows(source: str) -> Iterator[tuple[str, list[str]] | Malformed]:
+def rows(source: str, fields: FieldMapping | None = None) -> Iterator[tuple[str, list[str]] | Malformed]:
     """Stream the rows of a CSV or TSV file behind its header, as cells.
 
     :param source: A path, or "-" for comma-separated standard input.
+    :param fields: How cells are quoted.
     :raises ReadError: If the file cannot be read at all.
     """
-    return islice(_rows(source), 1, None)
+    return islice(_rows(source, fields.quote if fields else None), 1, None)
 
 
 def _header(source: str, first: tuple[str, list[str]] | Malformed | None) -> list[str]:
@@ -119,14 +150,20 @@ def _header(source: str, first: tuple[str, list[str]] | Malformed | None) -> lis
     return header
 
 
-def _rows(source: str) -> Iterator[tuple[str, list[str]] | Malformed]:
+def _rows(source: str, quote: str | None) -> Iterator[tuple[str, list[str]] | Malformed]:
     """Stream the non-blank records, the header first, with the position where each starts."""
-    # The limit is the process's own; it is raised, never lowered, and bounds what an unclosed quote can swallow.
+    # The limit is the process's own; it is raised, never lowered.
     csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE_BYTES))
     lines = _Lines(source)
-    tabs = source.lower().endswith(TAB_SUFFIXES)
-    reader = csv.reader(lines, delimiter="\t" if tabs else _delimiter(lines.peek()), strict=True)
+    delimiter = "\t" if source.lower().endswith(TAB_SUFFIXES) else _delimiter(lines.peek())
+    quote = quote or '"'
+    if quote == NO_QUOTE:
+        reader = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE, strict=True)
+    else:
+        reader = csv.reader(lines, delimiter=delimiter, quotechar=quote, strict=True)
+    columns = 0
     while True:
+        lines.begin()
         first = lines.number + 1
         position = f"{label(source)}:{first}"
         try:
@@ -137,8 +174,9 @@ def _rows(source: str) -> Iterator[tuple[str, list[str]] | Malformed]:
             yield replace(bad.finding, gap=bad.finding.gap or lines.number > first)
             continue
         except csv.Error as error:
-            yield Malformed(position, _reason(error), gap=lines.number > first)  # a stray quote takes its neighbours
+            yield _misquoted(lines, position, error, columns, delimiter, quote)
             continue
+        columns = columns or len(cells)
         if any(_UNDECODED.search(cell) for cell in cells if not cell.isascii()):
             yield Malformed(position, "not UTF-8", raw_of([scrub(cell) for cell in cells]))
         elif any("\0" in cell for cell in cells):
@@ -152,15 +190,68 @@ def _delimiter(head: str) -> str:
     return ";" if head.count(";") > head.count(",") else ","
 
 
-def _reason(error: csv.Error) -> str:
-    if str(error) == "unexpected end of data":
-        return "a quoted field that opens in this record is never closed: the rest of the file is lost"
-    return f"not CSV: {error}"
+def _misquoted(lines: _Lines, position: str, error: csv.Error, columns: int, delimiter: str, quote: str) -> Malformed:
+    """Return what is wrong with the row at hand, and have what a quote of it took by mistake read again.
+
+    :param columns: How many the header has.
+    """
+    texts = [_decoded(line) for _, line in lines.taken]
+    opened = _opened(texts, delimiter, quote)
+    number, last, behind = lines.taken[opened][0], lines.taken[-1][0], texts[opened + 1 :]
+    if isinstance(error, _EndlessError):
+        what = f"is not closed within {MAX_ROW_BYTES} bytes"
+    elif str(error) == "unexpected end of data":
+        what = "is never closed"
+    elif behind and "expected after" in str(error):
+        what = f"is closed in the middle of a cell, in line {last}"
+    else:
+        return Malformed(position, f"not CSV: {error}", raw_of(scrub("".join(texts))), gap=len(texts) > 1)
+    reason = f"a quote that opens in line {number} {what}"
+    kept = texts
+    if behind:
+        # Quotes come in pairs there, but for the last line: read again, the others open none, so this has an end.
+        again = _look_like_rows(behind, columns, delimiter, quote)
+        if again:
+            lines.give_back(opened + 1)
+            kept = texts[: opened + 1]
+        fate = "read again as rows" if again else "left out, as it does not look like rows"
+        more = f"{len(behind):,} more line{'s' * (len(behind) > 1)}"
+        reason += f"; what it took for its cell, {more} up to line {last}, is {fate}"
+    hint = "if quotes are no more than characters here, give --quote none"
+    return Malformed(position, f"{reason}; {hint}", raw_of(scrub("".join(kept))), gap=len(texts) > 1)
+
+
+def _look_like_rows(lines: list[str], columns: int, delimiter: str, quote: str) -> bool:
+    """Tell whether nine in ten lines have as many columns as the header: the lines of a note seldom do.
+
+    Of a single column nothing can be told.
+    """
+    widths = []
+    for line in filter(str.strip, lines):
+        try:
+            widths += [len(cells) for cells in csv.reader([line], delimiter=delimiter, quotechar=quote)]
+        except csv.Error:
+            widths.append(0)
+    return columns > 1 and widths.count(columns) >= _MOST * len(widths)
+
+
+def _opened(lines: list[str], delimiter: str, quote: str) -> int:
+    """Return which line of a row opens its last quoted cell."""
+    opened, within = 0, False
+    for number, line in enumerate(lines):
+        for found in re.finditer(f"{re.escape(quote)}+", line):
+            start, odd = found.start(), len(found[0]) % 2 == 1
+            if within:
+                within = not odd  # two in a row stand for one
+            elif start == 0 or line[start - 1] == delimiter:
+                opened, within = number, odd
+    return opened
 
 
 READER = Reader(
     name="csv",
-    description="CSV (comma or semicolon) or TSV with a header line that names columns such as id, title, text",
+    description="CSV (comma or semicolon) or TSV with a header line that names columns such as id, title, text;"
+    " --quote none where quotes are plain characters",
     source="a .csv or .tsv file, plain, .gz or .zst, or - for standard input",
     read=read,
     accepts=lambda path: path.name.lower().endswith(SUFFIXES) and not path.is_dir(),

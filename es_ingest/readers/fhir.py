@@ -27,11 +27,11 @@ from typing import Any
 
 from es_ingest.readers.attachment import UnreadableError, decode, flatten, media_type
 from es_ingest.readers.fields import TEXT_JOIN
-from es_ingest.readers.folder import walk
+from es_ingest.readers.folder import LeftOut, walk
 from es_ingest.readers.jsonl import parse_object
 from es_ingest.readers.mapping import FieldMapping
 from es_ingest.readers.registry import Reader
-from es_ingest.readers.streams import STDIN, label, read_lines
+from es_ingest.readers.streams import STDIN, UTF8_BOM, label, read_lines
 from es_ingest.readers.values import RowError, scrub
 from es_ingest.records import Malformed, ReadError, Record
 
@@ -40,6 +40,7 @@ logger = logging.getLogger(__name__)
 SUFFIXES = (".ndjson",)
 IN_ERROR = "entered-in-error"
 _RESOURCE_TYPE = re.compile("[A-Z][A-Za-z]{1,59}")
+_TYPED = re.compile(rb'\{.*?"resourceType"\s*:\s*"[A-Z][A-Za-z]+"')  # in a string the quotes would be escaped
 # Some clients of Bulk Data Access number the files: 1.DocumentReference.ndjson.
 _FILE = re.compile(r"(\d+\.)?(DocumentReference|DiagnosticReport).*\.ndjson(\.gz|\.zst)?", re.IGNORECASE)
 
@@ -108,13 +109,14 @@ def read(source: str, fields: FieldMapping | None = None) -> Iterator[Record | M
     if source == STDIN or not Path(source).is_dir():
         yield from _file(source, tally)
     else:
-        files = 0
-        for item in walk(source, SUFFIXES):
+        files, left_out = 0, LeftOut()
+        for item in walk(source, SUFFIXES, left_out):
             files += 1
             try:
                 yield from [item] if isinstance(item, Malformed) else _file(item, tally)
             except ReadError as error:
                 yield Malformed(error.path, error.reason)
+        left_out.log(source, ".ndjson files")
         if not files:
             raise ReadError(source, "holds no .ndjson file; name the folder that an export was saved in")
     tally.log(label(source))
@@ -284,6 +286,15 @@ def _accepts(path: Path) -> bool:
     return _FILE.fullmatch(path.name) is not None
 
 
+def _begins(data: bytes) -> bool:
+    """Tell whether the first line is a resource; it may be longer than what is there of it."""
+    line = data.removeprefix(UTF8_BOM).lstrip().partition(b"\n")[0]
+    try:
+        return _RESOURCE_TYPE.fullmatch(str(parse_object(line).get("resourceType") or "")) is not None
+    except RowError:
+        return _TYPED.match(line) is not None
+
+
 READER = Reader(
     name="fhir",
     description="FHIR R4 bulk export: one record per DocumentReference or DiagnosticReport with inline text",
@@ -291,4 +302,5 @@ READER = Reader(
     read=read,
     accepts=_accepts,
     stdin=True,
+    begins=_begins,
 )

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
-from es_ingest.readers.mapping import ID_FIELDS, TEXT_FIELDS, TITLE_FIELDS, FieldMapping, pick
+from es_ingest.readers.mapping import ID_FIELDS, TEXT_FIELD, TEXT_FIELDS, TITLE_FIELDS, FieldMapping, pick
 from es_ingest.readers.values import MISSING, RowError, jsonable, kind_of, listed, raw_of, scrub, shown
 from es_ingest.readers.vectors import vector_of
 from es_ingest.records import Malformed, Record
@@ -59,7 +59,7 @@ class RowMapper:
         try:
             return self._record(row, position)
         except RowError as error:
-            return Malformed(position, str(error), raw_of(row))
+            return Malformed(position, str(error), raw_of(row), lacks=_lacking(row, cast(FieldMapping, self.fields)))
         except RecursionError:
             return Malformed(position, "nested too deeply")
 
@@ -67,7 +67,7 @@ class RowMapper:
         fields = cast(FieldMapping, self.fields)
         text_fields = fields.text or pick(row, None, TEXT_FIELDS)
         if not text_fields:
-            raise RowError(f"no text field: none of {listed(TEXT_FIELDS)}")
+            raise RowError(f"has no {TEXT_FIELD}; it has {listed(row)}")
         text = _text(row, text_fields)
         title = next((_title(row, name) for name in pick(row, fields.title, TITLE_FIELDS)), "")
         record_id = next((_id(row, name) for name in pick(row, fields.id, ID_FIELDS)), None)
@@ -94,7 +94,7 @@ def content_id(title: str, text: str, meta: dict[str, Any]) -> str:
 
 
 def _id(row: dict[str, Any], name: str) -> str:
-    value = _get(row, name)
+    value = _required(row, name)
     if isinstance(value, (float, Decimal)) and math.isfinite(value):
         # A data frame holds integer ids as floats as soon as one is missing: 12.0 is the id 12.
         value = int(value) if -(2**53) < value < 2**53 and value == int(value) else str(value)
@@ -106,7 +106,7 @@ def _id(row: dict[str, Any], name: str) -> str:
 
 
 def _title(row: dict[str, Any], name: str) -> str:
-    value = _get(row, name)
+    value = _required(row, name)
     if value is None or value != value:
         return ""
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
@@ -117,7 +117,7 @@ def _title(row: dict[str, Any], name: str) -> str:
 def _text(row: dict[str, Any], names: tuple[str, ...]) -> str:
     parts = []
     for name in names:
-        value = _get(row, name)
+        value = _required(row, name)
         if value is None and len(names) > 1:
             continue
         if not isinstance(value, str):
@@ -132,7 +132,7 @@ def _text(row: dict[str, Any], names: tuple[str, ...]) -> str:
 
 
 def _vector(row: dict[str, Any], name: str) -> "NDArray[np.float32]":
-    value = _get(row, name)
+    value = _required(row, name)
     if isinstance(value, str):
         with suppress(ValueError, RecursionError):  # what is no JSON stays a string
             value = json.loads(value)
@@ -147,6 +147,32 @@ def _vector(row: dict[str, Any], name: str) -> "NDArray[np.float32]":
         return vector_of(value)
     except ValueError as error:
         raise RowError(f"vector field {shown(name)} {error}") from None
+
+
+def _required(row: dict[str, Any], name: str) -> Any:
+    """Return a field that the row must have."""
+    value = _get(row, name)
+    if value is MISSING:
+        raise RowError(f"has no field {shown(name)}; it has {listed(row)}")
+    return value
+
+
+def _lacking(row: dict[str, Any], fields: FieldMapping) -> tuple[str, ...]:
+    """List what a row lacks of what the mapping needs; what null stands for may be there in other rows."""
+    text = () if fields.text or pick(row, None, TEXT_FIELDS) else (TEXT_FIELD,)
+    needed = (*fields.text, fields.id, fields.title, fields.vector)
+    return *text, *(f"field {shown(name)}" for name in needed if name is not None and _is_missing(row, name))
+
+
+def _is_missing(row: dict[str, Any], name: str) -> bool:
+    if name in row:
+        return False
+    value: Any = row
+    for key in name.split("."):
+        if not isinstance(value, dict):
+            return value is not None
+        value = value.get(key, MISSING)
+    return value is MISSING
 
 
 def _get(row: dict[str, Any], name: str) -> Any:

@@ -9,8 +9,10 @@ a dot are left out. Links to files are followed and links to folders are not, so
 
 import codecs
 import io
+import logging
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -20,11 +22,35 @@ from es_ingest.readers.streams import DAMAGED, MAX_LINE_BYTES, PACKED, UTF8_BOM,
 from es_ingest.readers.values import scrub
 from es_ingest.records import Malformed, ReadError, Record
 
+logger = logging.getLogger(__name__)
+
 MARKDOWN = (".md",)
 SUFFIXES = (".txt", *MARKDOWN)
 # A folder that holds one of these is a data set of another format, and its text files are about it.
 _OTHER_FORMATS = (".xml", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
 _PIECE_BYTES = 2**16
+
+
+@dataclass(slots=True)
+class LeftOut:
+    """Files of a folder that its reader does not read; hidden ones do not count."""
+
+    number: int = 0
+    first: str = ""
+
+    def add(self, path: str) -> None:
+        """Count a file."""
+        self.number += 1
+        self.first = self.first or path
+
+    def log(self, folder: str, wanted: str) -> None:
+        """Tell how many there were.
+
+        :param wanted: What the reader reads.
+        """
+        if self.number:
+            first = os.path.relpath(self.first, folder)
+            logger.info("%s: left out %d files that are no %s, such as %s", folder, self.number, wanted, scrub(first))
 
 
 def read(source: str, fields: FieldMapping | None = None) -> Iterator[Record | Malformed]:  # noqa: ARG001
@@ -38,8 +64,8 @@ def read(source: str, fields: FieldMapping | None = None) -> Iterator[Record | M
     if not path.is_dir():
         yield _record(source, path.name)
         return
-    files = 0
-    for item in walk(source, SUFFIXES):
+    files, left_out = 0, LeftOut()
+    for item in walk(source, SUFFIXES, left_out):
         files += 1
         if isinstance(item, Malformed):
             yield item
@@ -48,15 +74,17 @@ def read(source: str, fields: FieldMapping | None = None) -> Iterator[Record | M
             yield _record(item, Path(item).relative_to(path).as_posix())
         except ReadError as error:
             yield Malformed(scrub(item), error.reason)
+    left_out.log(source, ".txt or .md files")
     if not files:
         raise ReadError(source, "holds no .txt or .md file; name a folder of text files, or the files themselves")
 
 
-def walk(folder: str, suffixes: tuple[str, ...]) -> Iterator[str | Malformed]:
+def walk(folder: str, suffixes: tuple[str, ...], left_out: LeftOut | None = None) -> Iterator[str | Malformed]:
     """List a folder's files at any depth, by name, without hidden ones.
 
     :param folder: The folder.
     :param suffixes: Suffixes of the files to give, in lower case; each also with .gz or .zst behind it.
+    :param left_out: Counts the others.
     :returns: Paths, and the folders that cannot be listed.
     """
     unlisted: list[OSError] = []
@@ -68,6 +96,8 @@ def walk(folder: str, suffixes: tuple[str, ...]) -> Iterator[str | Malformed]:
             # Not by pathlib, which raises for files in a folder that may be listed and not entered.
             if _named(name, suffixes) and (os.path.isfile(path) or not os.path.exists(path)):  # noqa: PTH110, PTH113
                 yield path
+            elif left_out and not name.startswith("."):
+                left_out.add(path)
     for error in unlisted:
         yield Malformed(scrub(str(error.filename)), f"cannot be listed: {reason_of(error)}")
 

@@ -53,10 +53,11 @@ def json_rows(source: str) -> Iterator[tuple[str, dict[str, Any]] | Malformed]:
             yield Malformed(position, str(error), line.decode("utf-8", "replace"))
 
 
-def rows(source: str) -> Iterator[tuple[int, bytes] | Malformed]:
+def rows(source: str, fields: FieldMapping | None = None) -> Iterator[tuple[int, bytes] | Malformed]:  # noqa: ARG001
     """Stream the lines of a JSON Lines file that are not blank, with their numbers, unparsed.
 
     :param source: A path, or "-" for standard input.
+    :param fields: Not used; it changes no number of lines.
     :raises ReadError: If the file cannot be read at all.
     """
     return (item for item in read_lines(source) if isinstance(item, Malformed) or item[1].strip())

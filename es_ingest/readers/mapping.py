@@ -10,6 +10,8 @@ from es_ingest.records import ReadError
 ID_FIELDS = ("_id", "id", "doc_id", "docid", "pmid")
 TITLE_FIELDS = ("title",)
 TEXT_FIELDS = ("text", "content", "abstract", "body", "answer")
+TEXT_FIELD = f"text field such as {listed(TEXT_FIELDS)} (--text-field names another)"
+NO_QUOTE = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,8 @@ class FieldMapping:
     :param meta: The metadata fields; None keeps all others.
     :param vector: The field of a ready-made vector, which every row must have then; None for rows without. It is never
         metadata.
-    :raises ValueError: If a name is blank, or the vector is named as metadata.
+    :param quote: The character that CSV cells are quoted by, `NO_QUOTE` where they are not; None for the double quote.
+    :raises ValueError: If a name is blank, the vector is named as metadata, or cells cannot be quoted so.
     """
 
     id: str | None = None
@@ -30,6 +33,7 @@ class FieldMapping:
     text: tuple[str, ...] = ()
     meta: tuple[str, ...] | None = None
     vector: str | None = None
+    quote: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("text", "meta"):
@@ -41,12 +45,15 @@ class FieldMapping:
             raise ValueError(f"a field name is blank in {self}; leave the option out to use the defaults")
         if self.vector is not None and self.vector in (self.meta or ()):
             raise ValueError(f"field {shown(self.vector)} holds the vector and cannot be metadata; name it once")
+        if self.quote not in (None, NO_QUOTE) and (len(self.quote) != 1 or self.quote in ",; \t\r\n"):
+            raise ValueError(f"cells cannot be quoted by {shown(self.quote)}; give one character, or {NO_QUOTE}")
 
     def to_dict(self) -> dict[str, Any]:
         """Return it by the names of the command's options."""
         meta = None if self.meta is None else list(self.meta)
         names = {"id-field": self.id, "title-field": self.title, "text-field": list(self.text), "meta-field": meta}
-        return {**names, "vector-field": self.vector}
+        quote = {} if self.quote is None else {"quote": self.quote}  # ledgers that know of none stay as they are
+        return {**names, "vector-field": self.vector, **quote}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "FieldMapping":
@@ -58,6 +65,7 @@ class FieldMapping:
             tuple(values.get("text-field") or ()),
             None if meta is None else tuple(meta),
             values.get("vector-field"),
+            values.get("quote"),
         )
 
     def named(self) -> list[str]:
@@ -82,10 +90,7 @@ class FieldMapping:
         if missing:
             raise ReadError(path, f"has no field {listed(missing)}; it has {listed(columns)}")
         if not self.text and not any(name in columns for name in TEXT_FIELDS):
-            raise ReadError(
-                path,
-                f"has no text field such as {listed(TEXT_FIELDS)}; map one of its fields to text: {listed(columns)}",
-            )
+            raise ReadError(path, f"has no {TEXT_FIELD}; it has {listed(columns)}")
 
 
 def pick(row: Collection[str], name: str | None, candidates: tuple[str, ...]) -> tuple[str, ...]:

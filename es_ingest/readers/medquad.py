@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from es_ingest.readers.folder import LeftOut
 from es_ingest.readers.mapping import FieldMapping
 from es_ingest.readers.registry import Reader
 from es_ingest.readers.streams import reason_of
@@ -94,8 +95,14 @@ def _files(source: str) -> Iterator["Member | Malformed"]:
 
 def _folder(path: Path) -> list[Path]:
     """List a folder's .xml files at any depth, sorted; macOS leaves companions named ._x.xml that are none."""
-    files = (file for file in path.rglob("*") if file.suffix.lower() == SUFFIX and not file.name.startswith("._"))
-    return sorted(file for file in files if file.is_file())
+    found, left_out = [], LeftOut()
+    for file in sorted(path.rglob("*")):
+        if file.suffix.lower() == SUFFIX and not file.name.startswith("._") and file.is_file():
+            found.append(file)
+        elif not file.name.startswith(".") and file.is_file():
+            left_out.add(str(file))
+    left_out.log(str(path), ".xml files")
+    return found
 
 
 def _parse(data: bytes) -> "Element":

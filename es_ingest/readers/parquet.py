@@ -51,10 +51,11 @@ def read(source: str, fields: FieldMapping | None = None) -> Iterator[Record | M
             yield Malformed(f"{source}:{row + 1}", "the rest of the file is lost: damaged Parquet data", gap=True)
 
 
-def rows(source: str) -> range:
+def rows(source: str, fields: FieldMapping | None = None) -> range:  # noqa: ARG001
     """Return the numbers of a Parquet file's rows, which it states at its end.
 
     :param source: The file.
+    :param fields: Not used; it changes no number of rows.
     :raises ReadError: If pyarrow is missing or the file is not Parquet.
     """
     _, file = _open(source)

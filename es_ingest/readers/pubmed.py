@@ -46,6 +46,8 @@ _NO_TITLE = "[not available]"  # stands where only the original title is known
 _NO_ABSTRACT = "Abstract available from the publisher."
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _NAME = re.compile(r"pubmed.*\.xml(\.gz|\.zst)?", re.IGNORECASE)
+_COMMENT = re.compile(b"<!--.*?-->", re.DOTALL)
+_FIRST_ELEMENT = re.compile(rb"<([A-Za-z_][\w.:-]*)")
 _YEAR = re.compile("[12][0-9]{3}")
 _PMID = re.compile("[0-9]{1,18}")
 _BLANKS = re.compile("[ \t\r\n]+")  # XML's own: a no-break or thin space is text
@@ -290,6 +292,12 @@ def _raw(article: "Element") -> str | None:
         return None
 
 
+def _begins(data: bytes) -> bool:
+    """Tell whether the root element is PubMed's."""
+    root = _FIRST_ELEMENT.search(_COMMENT.sub(b"", data))
+    return root is not None and root[1].decode("ascii", "replace") in _ROOTS
+
+
 READER = Reader(
     name="pubmed",
     description="PubMed/MEDLINE XML as NLM publishes it: one record per article, with its abstract",
@@ -297,4 +305,5 @@ READER = Reader(
     read=read,
     accepts=lambda path: _NAME.fullmatch(path.name) is not None and not path.is_dir(),
     stdin=True,
+    begins=_begins,
 )

@@ -21,6 +21,8 @@ class Reader:
     :param stdin: Whether "-" can be read.
     :param rows: Streams something for each item that `read` gives, at less cost; None has them read.
     :param generic: Whether it accepts files that may be of another format by name, as any ``.xml``: it is asked last.
+    :param begins: Whether a file that begins with these bytes, unpacked, is of this format; asked where the name leaves
+        it open. None for what has no sure sign.
     """
 
     name: str
@@ -30,8 +32,9 @@ class Reader:
     accepts: Callable[[Path], bool]
     mapped: bool = False
     stdin: bool = False
-    rows: Callable[[str], Iterable[object]] | None = None
+    rows: Callable[[str, FieldMapping | None], Iterable[object]] | None = None
     generic: bool = False
+    begins: Callable[[bytes], bool] | None = None
 
 
 FORMATS: dict[str, Reader] = {}

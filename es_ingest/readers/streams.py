@@ -7,7 +7,7 @@ import os
 import sys
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import BinaryIO, cast
 
 if sys.version_info >= (3, 14):
@@ -25,6 +25,7 @@ PACKED = (".gz", ".zst")  # suffixes behind a format's own
 UTF8_BOM = b"\xef\xbb\xbf"
 _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 _SKIP_BYTES = 2**20
+_BEGINNING_BYTES = 2**16
 
 # What a damaged compressed file raises while it is read; gzip.BadGzipFile is an OSError.
 DAMAGED = (EOFError, OSError, zlib.error, zstd.ZstdError)
@@ -91,6 +92,8 @@ def open_bytes(source: str) -> Iterator[BinaryIO]:
         elif start == ZSTD_MAGIC:
             with zstd.ZstdFile(raw, "rb") as frames:
                 yield cast(BinaryIO, frames)
+        elif not start and source.lower().endswith(PACKED):
+            raise ReadError(source, "is empty, not even packed; make it again, or rename it if it has to be empty")
         elif source.lower().endswith(PACKED):
             kind = "gzip" if source.lower().endswith(".gz") else "zstd"
             raise ReadError(
@@ -103,6 +106,16 @@ def open_bytes(source: str) -> Iterator[BinaryIO]:
             raw.detach()
         else:
             raw.close()
+
+
+def beginning(source: str) -> bytes:
+    """Return the first bytes of a file, unpacked; as many as can be read, for reading tells what is wrong with it.
+
+    :param source: A path.
+    """
+    with suppress(ReadError, *DAMAGED), open_bytes(source) as stream:
+        return stream.read(_BEGINNING_BYTES)
+    return b""
 
 
 def read_lines(source: str, limit: int | None = None) -> Iterator[tuple[int, bytes] | Malformed]:

@@ -92,8 +92,6 @@ def raw_of(row: object) -> str | None:
 
 def kind_of(value: Any) -> str:
     """Name a value's type the way a corpus author would."""
-    if value is MISSING:
-        return "missing"
     kinds = {type(None): "null", bool: "true or false", int: "a number", float: "a number", str: "a string"}
     kinds |= {list: "a list", tuple: "a list", dict: "an object", bytes: "binary"}
     return kinds.get(type(value), f"of type {type(value).__name__}")

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 import numpy as np
 from elasticsearch import Elasticsearch
@@ -17,33 +18,48 @@ from numpy.typing import NDArray
 from es_ingest.progress import Shown
 from es_ingest.records import Malformed, ReadError, Record
 from es_ingest.stream.ahead import ahead
-from es_ingest.stream.content import content_hash
 from es_ingest.stream.dead_letters import DeadLetters
 from es_ingest.stream.entries import Entry
-from es_ingest.stream.ledger import Known, Ledger
+from es_ingest.stream.intake import Intake
+from es_ingest.stream.ledger import Ledger
 from es_ingest.stream.making import Making
-from es_ingest.stream.settling import Written
 from es_ingest.stream.stopping import Stop
 from es_ingest.stream.summary import Summary
 from es_ingest.stream.writer import Writer
 from medte_haystack.encoder import Encoder
-from medte_haystack.errors import IndexContractError
-from medte_haystack.index import Chunk, bulk, check_vector, chunk_id, source, vector_json
-from medte_haystack.index.contract import check_id
+from medte_haystack.index import Chunk, bulk, source, vector_json
 
 logger = logging.getLogger(__name__)
 
-_TOGETHER = 2048  # records that are compared with the ledger, and split, in one go
-_CHARACTERS_TOGETHER = 1 << 18
 _GROUPS_AHEAD = 8  # together more than the encoder takes in one go: it reads on while these are being made
 _MADE_TOGETHER = 64  # vectors that are handed on in one go
 _MADE_AHEAD = 64
 _OBJECTS = 50_000  # a few megabytes
-_REPORTED = 20  # failures that are logged one by one; the rest is counted
 
 
 Placed = tuple[Entry, Chunk]
 Made = tuple[Placed, NDArray[np.float32]]
+
+
+class RunStream(Protocol):
+    """What an ingester has of a stream: :class:`Stream`, or one whose encoder is elsewhere."""
+
+    @property
+    def unsettled(self) -> dict[str, int]:
+        """Records that may be there in part, and how many chunks of each at most."""
+        ...
+
+    def write(
+        self,
+        items: Iterable[Record | Malformed],
+        client: Elasticsearch,
+        index: str,
+        backoff: bulk.Backoff,
+        *,
+        base64_vectors: bool,
+    ) -> None:
+        """Write all records; if a source breaks off, what came before."""
+        ...
 
 
 class Stream:
@@ -68,23 +84,22 @@ class Stream:
         stop: Stop | None = None,
         watch: Callable[[Summary], None] | None = None,
     ) -> None:
-        self._watch = watch
-        self._started = time.perf_counter()
-        self._waited = 0.0  # the encoder, for what comes before it and after it
-        self._writer: Writer | None = None
+        self._intake = Intake(making, ledger, dead, summary)
         self._making = making
-        self._stop = stop or Stop()
         self._ledger = ledger
-        self._dead = dead
         self._summary = summary
         self._progress = progress
-        self._encoded = self._unfit = 0  # records
+        self._stop = stop or Stop()
+        self._watch = watch
+        self._waited = 0.0  # the encoder, for what comes before it and after it
+        self._writer: Writer | None = None
+        self._encoded = 0  # records
         self._before = making.encoder.stats if making.encoder else None
-        self._preparing: dict[str, Entry] = {}  # not settled: the ledger does not know them yet
-        self._sweep_at = _TOGETHER
-        self.unsettled = ledger.unsettled()
-        """Records that may be there in part: of an interrupted run and not met by this one, or refused by the server;
-        and how many chunks of each at most."""
+
+    @property
+    def unsettled(self) -> dict[str, int]:
+        """Records that may be there in part; see :class:`Intake`."""
+        return self._intake.unsettled
 
     def write(
         self,
@@ -100,7 +115,7 @@ class Stream:
         :raises BulkWriteError: If the server stays unreachable, busy or blocked.
         :raises ReadError: If a source cannot be read.
         """
-        self._writer = writer = Writer(client, index, self._ledger, self._refused, backoff, self._stop)
+        self._writer = writer = Writer(client, index, self._ledger, self._intake.refused, backoff, self._stop)
         try:
             with _seldom_collected(), writer:
                 try:
@@ -123,99 +138,23 @@ class Stream:
             self._take_own(writer)
             self._summary.removed += writer.written.removed
 
-    def _take(self, done: Written, requests_at_once: int) -> None:
-        """Take over into the summary what the server has answered."""
-        summary = self._summary
-        summary.created, summary.updated, summary.written = done.created, done.updated, done.created + done.updated
-        summary.records, summary.refused, summary.retried = done.records, done.refused + self._unfit, done.retried
-        summary.failed = summary.malformed + summary.refused
-        summary.requests_at_once = requests_at_once
-        summary.seconds = time.perf_counter() - self._started
-
     def _take_own(self, writer: Writer) -> None:
-        self._take(writer.written, writer.concurrency.highest)
+        self._intake.take(writer.written, writer.concurrency.highest)
         self._summary.encoder_waited = self._waited
 
     def _prepare(self, items: Iterable[Record | Malformed]) -> Iterator[list[Placed]]:
         """Leave out what the index has, and split the rest; runs in a thread of its own."""
-        for group in self._groups(items):
-            yield list(self._split(self._entries(group)))
-
-    def _groups(self, items: Iterable[Record | Malformed]) -> Iterator[list[Record]]:
-        group: list[Record] = []
-        ids: set[str] = set()
-        characters = 0
-        try:
-            for item in items:
-                self._summary.read += 1
-                if isinstance(item, Malformed):
-                    self._malformed(item)
-                    continue
-                full = len(group) == _TOGETHER or characters > _CHARACTERS_TOGETHER
-                if full or item.id in ids:  # a later version of a record is compared with the earlier one
-                    yield group
-                    group, ids, characters = [], set(), 0
-                group.append(item)
-                ids.add(item.id)
-                characters += len(item.text) + (0 if item.vector is None else item.vector.size)
-        except ReadError:
-            yield group
-            raise
-        yield group
-
-    def _malformed(self, item: Malformed) -> None:
-        self._summary.malformed += 1
-        self._summary.gaps += item.gap
-        _report(self._summary.malformed, "%s: not a record: %s", item.position, item.reason)
-        self._dead.put(item, item.reason)
-
-    def _refused(self, entry: Entry) -> None:
-        if entry.partly_there:
-            self.unsettled[entry.record.id] = entry.most
-        self._refuse(entry.record, "; ".join(dict.fromkeys(entry.reasons)))
-
-    def _refuse(self, record: Record, reason: str) -> None:
-        _report(self._dead.count + 1, "%s: record %s refused: %s", record.position, record.id, reason)
-        self._dead.put(record, reason)
-
-    def _entries(self, records: Iterable[Record]) -> list[Entry]:
-        """Return what is to be done for records that differ in their ids."""
-        fit = [record for record in records if self._fits(record)]
-        known = self._ledger.known([record.id for record in fit])
-        return [entry for record in fit if (entry := self._entry(record, known.get(record.id)))]
-
-    def _fits(self, record: Record) -> bool:
-        if unfit := _unfit(record, self._making):
-            self._unfit += 1
-            self._refuse(record, unfit)
-        return not unfit
-
-    def _entry(self, record: Record, known: Known | None) -> Entry | None:
-        """Return what is to be done for a record, None if nothing is."""
-        digest = content_hash(record)
-        earlier = self._preparing.get(record.id)
-        partly = self.unsettled.pop(record.id, 0)
-        self._summary.repeated += earlier is not None or bool(known and known.repeated)
-        if known and known.hash == digest and not partly and not earlier:
-            self._summary.unchanged += 1
-            return None
-        before = max(partly, known.chunks if known else 0, earlier.most if earlier else 0)
-        return Entry(record, digest, before, uncertain=partly > 0, earlier=earlier)
+        for group in self._intake.groups(items):
+            yield list(self._split(self._intake.entries(group)))
 
     def _split(self, entries: list[Entry]) -> Iterator[Placed]:
         made = self._making.chunks([entry.record for entry in entries])
         for entry, chunks in zip(entries, made, strict=True):
             entry.begin(len(chunks))
             self._summary.chunks += len(chunks)
-            self._keep(entry)
+            self._intake.keep(entry)
             for chunk in chunks:
                 yield entry, chunk
-
-    def _keep(self, entry: Entry) -> None:
-        self._preparing[entry.record.id] = entry
-        if len(self._preparing) >= self._sweep_at:
-            self._preparing = {name: one for name, one in self._preparing.items() if not one.settled}
-            self._sweep_at = 2 * len(self._preparing) + _TOGETHER
 
     @contextmanager
     def _with_vectors(self, groups: Iterable[list[Placed]]) -> Iterator[Iterable[list[Made]]]:
@@ -267,7 +206,7 @@ class Stream:
             self._take_own(self._writer)
             self._watch(self._summary)
         if self._progress is not None:
-            records = self._summary.unchanged + self._summary.malformed + self._unfit + self._encoded
+            records = self._summary.unchanged + self._summary.malformed + self._intake.unfit + self._encoded
             self._progress.update(records=records, chunks=self._summary.chunks, tokens=self._summary.tokens)
 
 
@@ -276,21 +215,6 @@ def _brought(group: list[Placed]) -> Iterator[Made]:
         vector = placed[0].record.vector
         assert vector is not None  # noqa: S101  see _entry
         yield placed, vector
-
-
-def _unfit(record: Record, making: Making) -> str | None:
-    """Return why a record cannot be stored, None if nothing is known against it."""
-    if making.encoder is None and record.vector is None:
-        return "it brings no vector"
-    if making.splitter is not None and not record.text.strip():
-        return "its text is blank"
-    try:
-        check_id(chunk_id(record.id, 0))
-        if making.encoder is None and record.vector is not None:
-            check_vector(record.vector, making.dim, name=f"record {record.id!r}")
-    except IndexContractError as error:
-        return str(error)
-    return None
 
 
 @contextmanager
@@ -302,11 +226,3 @@ def _seldom_collected() -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(*before)
-
-
-def _report(number: int, message: str, *values: str) -> None:
-    """Log one of many failures; from a certain number on they are counted only."""
-    if number <= _REPORTED:
-        logger.warning(message, *values)
-    elif number == _REPORTED + 1:
-        logger.warning("more of the same kind are counted, and kept with the dead letters, but not named")

@@ -187,6 +187,13 @@ class Ledger:
                 self._leave((number, heir) for heir, number in left)
             yield from ((id, chunks) for _, id, chunks, heir in page if not heir)  # noqa: A001
 
+    def of_others(self) -> int:
+        """Return how many records this job does not have: other jobs do, or nobody knows who brought them."""
+        query = """select count(*) from record where job <> :job
+            and not exists (select 1 from also where also.record = number and also.job = :job)"""
+        with self._told():
+            return int(self._base.execute(query, {"job": self._job}).fetchone()[0])
+
     def _unseen(self, query: str) -> Iterator[list[tuple[int, str, int, int | None]]]:
         """Yield pages of this job's records that this run has not seen.
 

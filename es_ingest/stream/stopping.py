@@ -10,6 +10,7 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+from es_ingest.terminal import is_plain
 from medte_haystack.errors import BulkWriteError
 
 logger = logging.getLogger(__name__)
@@ -94,7 +95,7 @@ def given_up(index: str) -> BulkWriteError:
 
 def _end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
     """End this process as the signal does where nobody listens: nothing is waited for."""
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and not is_plain():
         os.write(sys.stderr.fileno(), b"\x1b[?25h")  # the cursor, which a progress bar hides
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)

@@ -36,7 +36,6 @@ class Writer:
     :param stop: Once it asks for the end, a server that does not take what is under way is waited for a little only.
     :ivar written: What the server has answered so far.
     :ivar concurrency: How many requests go at a time.
-    :ivar waited: Seconds for which :meth:`put` waited for the server.
     """
 
     def __init__(
@@ -50,7 +49,6 @@ class Writer:
     ) -> None:
         self.written = Written()
         self.concurrency = Concurrency(_MOST)
-        self.waited = 0.0
         self._client = client
         self._index = index
         self._ledger = ledger
@@ -112,10 +110,8 @@ class Writer:
         request, self._filling = self._filling, BulkRequest()
         if not request.operations:
             return
-        started = time.perf_counter()
         with self._changed:
             self._changed.wait_for(lambda: self._failure or self._waiting < _WAITING)
-            self.waited += time.perf_counter() - started
             self._waiting += 1
             self._open += 1
         self._check()

@@ -3,10 +3,10 @@
 import json
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from es_ingest.terminal import console_on
 from es_ingest.tuning.measure import Measured
 from es_ingest.tuning.picture import in_terminal
 from es_ingest.tuning.tune import Conditions, Tuning
@@ -17,7 +17,7 @@ def print_tuning(tuning: Tuning, *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps({**tuning.to_dict(), "notes": notes(tuning.conditions)}, ensure_ascii=False))
         return
-    console = Console(highlight=False, soft_wrap=True)
+    console = console_on()
     with console.capture() as shown:
         console.print(_table(tuning))
         console.print(in_terminal(tuning))

@@ -11,12 +11,15 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
-from es_ingest.indices.builds import builds
+from es_ingest.indices.builds import building, builds
+from es_ingest.indices.switch import take_over
+from es_ingest.indices.verify import verify
 from es_ingest.ingest import Ingester, RunOptions
 from es_ingest.records import Record
 from medte_haystack.index import Fingerprint
 
 DIM = 64
+NOT_LOOKED_AT = "not looked at"
 MADE_BY = Fingerprint("random", DIM, "mean", max_tokens=256, analyzer="standard")
 
 
@@ -54,6 +57,16 @@ def records(count, *, start=0, **meta):
         yield Record(
             f"r{number}", f"Title {number}", text, {"number": number, **meta}, f"test:{number}", vector / norm(vector)
         )
+
+
+def rows(number):
+    """Make a JSON Lines file's content."""
+    return "".join(f'{{"id": "n{n}", "text": "Note {n} of the kidney and its stones."}}\n' for n in range(number))
+
+
+def names(client, alias):
+    """Return the indices that were built for an alias."""
+    return {one.index for one in builds(client) if one.alias == alias}
 
 
 def norm(vector):
@@ -160,3 +173,15 @@ def begun(client, alias):
         return None
 
     return look
+
+
+@pytest.fixture
+def build(client, fill, alias):
+    """Build an index for the alias, as `run --alias` does; returns the switch."""
+
+    def make(count=5, *, keep=9, origin="x", **options):
+        with building(client, alias, alias=alias, origin=origin) as one:
+            fill(one.index, records(count), meta=one.to_meta(), **options)
+            return take_over(client, one, verify(client, one.index, expected=NOT_LOOKED_AT), keep=keep)
+
+    return make

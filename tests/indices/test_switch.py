@@ -4,43 +4,22 @@ import datetime
 import json
 import signal
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from es_ingest.indices.builds import building, builds, claim, holder
+from es_ingest.indices.builds import building, builds, holder
 from es_ingest.indices.switch import NotWholeError, move, roll_back, take_over
 from es_ingest.indices.verify import Finding, Verification, verify
 from es_ingest.ingest import target_of
 from es_ingest.stream.locking import LedgerError
 from es_ingest.stream.target import ledger_path
-from medte_haystack.errors import IndexContractError, IndexMissingError
-from medte_haystack.index import IndexSpec, Server, create_index, knn_body, run
-from tests.indices.conftest import MADE_BY, records, wait_for
-
-NO = "not looked at"
-
-
-@pytest.fixture
-def build(client, fill, alias):
-    """Build an index for the alias, as `run --alias` does; returns the switch."""
-
-    def make(count=5, *, keep=9, origin="x", **options):
-        with building(client, alias, alias=alias, origin=origin) as one:
-            fill(one.index, records(count), meta=one.to_meta(), **options)
-            return take_over(client, one, verify(client, one.index, expected=NO), keep=keep)
-
-    return make
-
-
-def names(client, alias):
-    return {one.index for one in builds(client) if one.alias == alias}
+from medte_haystack.errors import IndexContractError
+from medte_haystack.index import knn_body
+from tests.indices.conftest import NOT_LOOKED_AT, names, records, rows, wait_for
 
 
 def test_a_new_alias_and_the_next_index(client, alias, build):
@@ -51,7 +30,7 @@ def test_a_new_alias_and_the_next_index(client, alias, build):
     assert second.before == first.after != second.after
     assert holder(client, alias) == second.after
     assert client.count(index=alias)["count"] == 7
-    assert verify(client, alias, expected=NO).index == second.after
+    assert verify(client, alias, expected=NOT_LOOKED_AT).index == second.after
 
 
 def test_older_indices_beyond_keep_go_with_their_ledgers(client, alias, build):
@@ -73,56 +52,6 @@ def test_what_another_alias_stands_for_is_not_deleted(client, alias, build, capl
     assert build(keep=0).deleted == ()
     assert f"{first} stays: another alias" in caplog.text
     assert client.indices.exists(index=first)
-
-
-def test_rollback_goes_to_the_next_older_one_and_never_forward(client, alias, build):
-    a, b, c = (build().after for _ in range(3))
-    assert roll_back(client, alias).to_dict() == {"alias": alias, "before": c, "after": b, "deleted": ()}
-    assert holder(client, alias) == b
-    assert roll_back(client, alias).after == a
-    with pytest.raises(IndexContractError, match=f"no older index of alias '{alias}' than '{a}'") as caught:
-        roll_back(client, alias)
-    assert b in str(caught.value)
-    assert roll_back(client, alias, c).before == a
-    assert holder(client, alias) == c
-
-
-def test_what_was_rolled_back_from_is_the_first_to_go(client, alias, build):
-    build()
-    good, bad = build().after, build().after
-    roll_back(client, alias)
-    following = build(keep=1)
-    assert following.before == good
-    assert bad in following.deleted
-    assert good not in following.deleted
-    assert roll_back(client, alias).after == good
-
-
-def test_a_rollback_to_one_that_is_named(client, alias, build, fill):
-    a, b = build().after, build().after
-    with pytest.raises(IndexMissingError):
-        roll_back(client, alias, f"{alias}-none")
-    with pytest.raises(IndexContractError, match="name an index"):
-        roll_back(client, alias, alias)
-    client.indices.create(index=f"{alias}-foreign")
-    with pytest.raises(IndexContractError, match="not made by medte"):
-        roll_back(client, alias, f"{alias}-foreign")
-    with building(client, alias, alias=alias, origin="y") as one:
-        fill(one.index, records(1), meta=one.to_meta())
-        with pytest.raises(IndexContractError, match="is not whole"):
-            roll_back(client, alias, one.index)
-    assert holder(client, alias) == b
-    fill(f"{alias}-by-hand", records(1))
-    assert roll_back(client, alias, f"{alias}-by-hand").before == b
-    assert roll_back(client, alias, a).before == f"{alias}-by-hand"
-
-
-def test_a_rollback_of_what_is_no_alias(client, alias, fill):
-    with pytest.raises(IndexContractError, match="there is no alias"):
-        roll_back(client, alias)
-    fill(f"{alias}-1", records(1))
-    with pytest.raises(IndexContractError, match="is an index, so it cannot be an alias"):
-        roll_back(client, f"{alias}-1")
 
 
 def test_an_alias_of_several_indices_is_refused(client, alias, fill):
@@ -170,7 +99,7 @@ def test_an_alias_that_somebody_else_moved_is_left_alone(client, alias, build, f
     with building(client, alias, alias=alias, origin="x") as one:
         fill(one.index, records(3), meta=one.to_meta())
         with pytest.raises(IndexContractError, match=f"stands for '{b}' now, no more for '{a}'"):
-            take_over(client, one, verify(client, one.index, expected=NO), instead_of=a)
+            take_over(client, one, verify(client, one.index, expected=NOT_LOOKED_AT), instead_of=a)
     assert holder(client, alias) == b
 
 
@@ -254,99 +183,11 @@ def test_searches_notice_nothing_of_a_switch(client, connection, alias, build, f
     assert set(found) == {5}
 
 
-def rows(number):
-    return "".join(f'{{"id": "n{n}", "text": "Note {n} of the kidney and its stones."}}\n' for n in range(number))
-
-
 def acknowledged(folder):
     """How many records the one ledger under a folder has."""
     (ledger,) = folder.rglob("*.sqlite")
     with closing(sqlite3.connect(ledger, timeout=30)) as base:
         return base.execute("select count(*) from record").fetchone()[0]
-
-
-class TestTwoMachines:
-    """Whose locks the other cannot see."""
-
-    @pytest.fixture
-    def on(self, tmp_path, monkeypatch):
-        return lambda machine: monkeypatch.setenv("ES_INGEST_STATE", str(tmp_path / machine))
-
-    def test_that_begin_at_once_only_one_builds(self, client, alias, fill, on):
-        on("a")
-        with building(client, alias, alias=alias, origin="x") as first:
-            on("b")
-            with building(client, alias, alias=alias, origin="x") as second:
-                second = replace(second, index=f"{second.index}-b")
-                fill(first.index, records(3), meta=first.to_meta())
-                claim(client, first)
-                time.sleep(0.01)
-                run(client, create_index(second.index, IndexSpec(MADE_BY, meta=second.to_meta()), Server(None)))
-                with pytest.raises(IndexContractError, match=f"'{first.index}' is being built .* begun first; wait"):
-                    claim(client, second)
-                claim(client, first)
-        assert names(client, alias) == {first.index}
-
-    def test_nor_do_they_build_one_index_together(self, client, alias, fill, on):
-        on("a")
-        with building(client, alias, alias=alias, origin="x") as first:
-            on("b")
-            with building(client, alias, alias=alias, origin="x") as second:
-                second = replace(second, index=first.index)  # as in the same second
-                fill(first.index, records(3), meta=first.to_meta())
-                claim(client, first)
-                with pytest.raises(IndexContractError, match="is being built by somebody else; wait"):
-                    claim(client, second)
-        assert client.count(index=first.index)["count"] == 3
-
-    def test_an_alias_that_both_make_is_made_once(self, client, alias, fill):
-        a, b = f"{alias}-a", f"{alias}-b"
-        fill(a, records(3))
-        fill(b, records(3))
-        move(client, alias, None, a)
-        with pytest.raises(IndexContractError, match=f"alias '{alias}' was made by somebody else meanwhile"):
-            move(client, alias, None, b)
-        assert holder(client, alias) == a
-        move(client, alias, a, b)
-        assert holder(client, alias) == b
-
-    def test_the_command(self, client, environment, es_ingest, begin, begun, alias, tmp_path):
-        Path(tmp_path, "notes.jsonl").write_text(rows(3000))
-        arguments = ["run", "notes.jsonl", "--alias", alias, "--model", "minilm", "--json", "--quiet"]
-        process = begin("-m", "es_ingest.cli", *arguments)
-        index, _ = wait_for(begun, process)
-        process.send_signal(signal.SIGSTOP)  # so that it has not ended when the other begins
-        elsewhere = {"ES_INGEST_STATE": str(tmp_path / "elsewhere")}
-        second = es_ingest(*arguments, **elsewhere)
-        process.send_signal(signal.SIGCONT)
-        assert (second.returncode, second.stdout) == (6, ""), second.stderr
-        assert f"index '{index}' was begun for alias '{alias}' elsewhere" in second.stderr
-        out, err = process.communicate(timeout=120)
-        assert process.returncode == 0, err
-        assert json.loads(out)["switch"]["after"] == holder(client, alias) == index
-        assert client.count(index=alias)["count"] == 3000
-        assert names(client, alias) == {index}
-
-    def test_the_command_twice_at_once(self, client, environment, alias, tmp_path):
-        Path(tmp_path, "notes.jsonl").write_text(rows(500))
-        command = [sys.executable, "-m", "es_ingest.cli", "run", "notes.jsonl", "--alias", alias, "--model", "minilm"]
-        both = [
-            subprocess.Popen(
-                command,
-                cwd=tmp_path,
-                env={**environment, "ES_INGEST_STATE": str(tmp_path / machine)},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            for machine in "ab"
-        ]
-        told = [one.communicate(timeout=120) for one in both]
-        assert sorted(one.returncode for one in both) == [0, 6], told
-        (lost,) = (err for one, (_, err) in zip(both, told, strict=True) if one.returncode)
-        assert "is being built" in lost or "elsewhere" in lost
-        assert names(client, alias) == {holder(client, alias)}
-        assert client.count(index=alias)["count"] == 500
 
 
 def test_a_killed_build_goes_on_and_then_switches(client, es_ingest, begin, begun, alias, tmp_path):

@@ -76,7 +76,7 @@ def test_run_reads_standard_input(es_ingest, index):
         (["run", "notes.jsonl", "--model", "minilm", "--quantisation", "zip"], 2, "hnsw, int8"),
         (["run", "notes.jsonl", "--model", "minilm", "--es", "http://127.0.0.1:9"], 5, "nothing answers"),
         (["run", "notes.jsonl", "--model", "minilm", "--es", "elastic"], 2, "neither auto, docker, local"),
-        (["run", "notes.jsonl", "--model", "minilm", "--text-field", "abstract"], 3, "abstract"),
+        (["run", "notes.jsonl", "--model", "minilm", "--text-field", "abstract"], 7, "abstract"),
         (["run", "notes.jsonl", "--model", "minilm", "--text-field", ""], 2, "blank"),
     ],
 )
@@ -104,6 +104,18 @@ def test_a_run_that_ends_by_an_error_tells_what_it_did(es_ingest, index, tmp_pat
     assert summary["records"] + summary["unchanged"] <= summary["read"] <= 3
     whole = json.loads(es_ingest(*arguments[:-3], "--json", "--quiet").stdout)
     assert (whole["error"], whole["read"], whole["records"] + whole["unchanged"]) == (None, 3, 2)
+
+
+@pytest.mark.parametrize("target", ["--index", "--alias"])
+def test_a_field_that_no_row_has_ends_a_run_before_anything_is_noted(es_ingest, index, client, tmp_path, target):
+    (tmp_path / "notes.jsonl").write_text(ROWS)
+    for fields in (["--text-field", "txet"], ["--vector-field", "v", "--model", "minilm"]):
+        done = es_ingest("run", "notes.jsonl", target, index, *fields)
+        assert (done.returncode, done.stdout) == (7, "")
+        assert "notes.jsonl:1: has no field" in done.stderr
+        assert "; it has 'id', " in done.stderr
+    assert not (tmp_path / "state").exists()
+    assert client.indices.get(index=f"{index}*").body == {}
 
 
 def test_errors_are_json_lines_too_where_these_are_asked_for(es_ingest, index, tmp_path):

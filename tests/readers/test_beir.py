@@ -33,7 +33,7 @@ def test_a_folder_and_its_corpus_file_read_alike(tmp_path: Path, name: str) -> N
     assert items == [
         Record("a", "T", "x", {"url": "u", "year": 1}, f"{corpus}:1"),
         Record("2", "", "y", {}, f"{corpus}:2"),
-        Malformed(f"{corpus}:3", "id field '_id' is missing, not a string or a number"),
+        Malformed(f"{corpus}:3", "has no field '_id'; it has 'id', 'text'"),
         Record("d", "", "z", {"metadata": "m"}, f"{corpus}:4"),
     ]
 

@@ -1,11 +1,13 @@
 import gzip
 import io
+import json
+import random
 import sys
 from pathlib import Path
 
 import pytest
 
-from es_ingest.readers import FieldMapping, read, streams
+from es_ingest.readers import FieldMapping, delimited, read, rows, streams
 from es_ingest.readers.streams import zstd
 from es_ingest.records import Malformed, ReadError, Record
 
@@ -59,20 +61,112 @@ def test_a_bad_row_is_named_without_its_text_and_the_rest_goes_on(tmp_path: Path
     assert last.position == f"{path}:{4 + row.count(10)}"
 
 
-def test_a_quote_that_is_never_closed(tmp_path: Path) -> None:
+def test_a_quote_that_is_never_closed_costs_its_own_row(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
-    record, bad = items(path, 'id,text\n1,one\n2,"two\n3,three\n')
-    assert isinstance(record, Record)
+    one, bad, *rest = items(path, 'id,text\n1,one\n2,"two\n3,three\n\n4,four\n')
+    assert [item.id for item in (one, *rest) if isinstance(item, Record)] == ["1", "3", "4"]
+    assert [item.position for item in rest] == [f"{path}:4", f"{path}:6"]
     assert bad == Malformed(
-        f"{path}:3", "a quoted field that opens in this record is never closed: the rest of the file is lost"
+        f"{path}:3",
+        "a quote that opens in line 3 is never closed; what it took for its cell, 3 more lines up to line 6, is read"
+        " again as rows; if quotes are no more than characters here, give --quote none",
     )
+    assert isinstance(bad, Malformed)
+    assert (bad.raw, bad.gap) == ('"2,\\"two\\n"', True)
 
 
-def test_a_stray_quote_costs_its_neighbours_only(tmp_path: Path) -> None:
+def test_a_quote_that_opens_behind_a_note_of_several_lines_is_named_where_it_opens(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    bad, three = items(path, 'id,text,note\n2,"two\nlines, ""quoted""","open\n3,three,x\n')
+    assert isinstance(bad, Malformed)
+    assert bad.reason.startswith(
+        "a quote that opens in line 3 is never closed; what it took for its cell, 1 more line up to"
+    )
+    assert bad.raw == '"2,\\"two\\nlines, \\"\\"quoted\\"\\"\\",\\"open\\n"'
+    assert three == Record("3", "", "three", {"note": "x"}, f"{path}:4")
+
+
+def test_what_looks_like_a_note_is_not_taken_for_rows(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    note = "Fever, cough.\nSeen by the team,\nwho asked for an X-ray, twice.\nNo pain."
+    for text in (f'2,"{note}', f'2,"{note}\nHe "said", no"'):  # a file that breaks off; a quote within
+        (bad,) = items(path, f"id,text\n{text}")
+        assert isinstance(bad, Malformed)
+        assert (
+            f"more lines up to line {2 + text.count(chr(10))}, is left out, as it does not look like rows" in bad.reason
+        )
+        assert json.loads(str(bad.raw)) == text
+        assert bad.gap
+
+
+def test_a_stray_quote_costs_no_neighbour(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
     rows = [f'{n},"text {n}"' for n in range(100)]
     rows[10] = '10,"text 10'
+    result = items(path, "id,text\n" + "\n".join(rows))
+    assert [item.id for item in result if isinstance(item, Record)] == [str(n) for n in range(100) if n != 10]
+    (bad,) = (item for item in result if isinstance(item, Malformed))
+    assert bad.position == f"{path}:12"
+    assert "opens in line 12 is closed in the middle of a cell, in line 13; what" in bad.reason
+
+
+def test_an_open_quote_holds_no_more_than_a_bounded_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delimited, "MAX_ROW_BYTES", 1000)
+    rows = [f"{n},text {n}" for n in range(1000)]
+    rows[5] = '5,"' + "x" * 2000  # a long line alone is fine
+    rows[10] = '10,"open'
+    rows[11] = '11,"a\nnote of\nseveral ""lines"""'
     result = items(tmp_path / "a.csv", "id,text\n" + "\n".join(rows))
-    assert len([item for item in result if isinstance(item, Record)]) == 98
+    assert [item.id for item in result if isinstance(item, Record)] == [str(n) for n in range(1000) if n not in (5, 10)]
+    never, stray = (item.reason for item in result if isinstance(item, Malformed))
+    assert "opens in line 7 is not closed within 1000 bytes; if" in never
+    assert "opens in line 12 is closed in the middle of a cell, in line 13" in stray
+
+
+def test_no_line_is_read_again_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = 0
+
+    class Counted(delimited._Lines):
+        def __next__(self) -> str:
+            nonlocal taken
+            taken += 1
+            return super().__next__()
+
+    monkeypatch.setattr(delimited, "_Lines", Counted)
+    source = random.Random(0)
+    for _ in range(200):
+        rows = ["".join(source.choices('a",', k=source.randrange(8))) for _ in range(100)]
+        taken = 0
+        result = items(tmp_path / "a.csv", "id,text\n" + "\n".join(rows))
+        assert taken < 300
+        lines = [int(item.position.rpartition(":")[2]) for item in result]
+        assert lines == sorted(set(lines))
+
+
+@pytest.mark.parametrize("quote", ["none", "|"])
+def test_another_quote_or_none(tmp_path: Path, quote: str) -> None:
+    path = tmp_path / "a.csv"
+    content = 'id,text\n1,"one\n2,two" |x\n3,a "b" c\n'
+    one, two, three = items(path, content, FieldMapping(quote=quote))
+    assert one == Record("1", "", '"one', {}, f"{path}:2")
+    assert two == Record("2", "", 'two" |x', {}, f"{path}:3")
+    assert three == Record("3", "", 'a "b" c', {}, f"{path}:4")
+    assert len(list(rows([str(path)], "csv", FieldMapping(quote=quote)))) == 3
+    (row,) = items(path, "id,text\n1,|one\n2,two|\n", FieldMapping(quote="|"))
+    assert isinstance(row, Record)
+    assert row.text == "one\n2,two"
+
+
+@pytest.mark.parametrize("quote", ["", "ab", ",", "\n", "None"])
+def test_what_cannot_quote_is_refused(quote: str) -> None:
+    with pytest.raises(ValueError, match="give one character, or none"):
+        FieldMapping(quote=quote)
+
+
+def test_quoting_is_for_csv(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").touch()
+    with pytest.raises(ReadError, match="format jsonl has no quoted cells; --quote is for csv"):
+        read([str(tmp_path / "a.jsonl")], "jsonl", FieldMapping(quote="none"))
 
 
 def test_a_line_over_the_limit_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,8 +248,8 @@ def test_a_gzip_file_that_breaks_off_gives_what_is_there(tmp_path: Path) -> None
         ("id,text\n".encode("utf-16"), "is UTF-16; convert it"),
         ("id,text\n".encode("utf-16-le"), "has no header that can be read: holds a NUL"),
         (b"id,t\xffxt\n", "has no header that can be read: not UTF-8"),
-        (b"id,note\n1,x\n", "has no text field such as .*: 'id', 'note'$"),
-        (b"The first note.,1\n", "map one of its fields to text: 2 more$"),
+        (b"id,note\n1,x\n", r"has no text field such as .* \(--text-field names another\); it has 'id', 'note'$"),
+        (b"The first note.,1\n", "it has 2 more$"),
     ],
 )
 def test_a_file_without_a_usable_header(tmp_path: Path, content: bytes, message: str) -> None:

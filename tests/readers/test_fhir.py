@@ -435,7 +435,10 @@ def test_a_folder_is_read_sorted(tmp_path: Path, caplog: pytest.LogCaptureFixtur
         b, bad, a = read(str(tmp_path))
     assert bad == Malformed(f"{tmp_path}/bad.ndjson.gz", "is named .gz and is not gzip; rename it or pack it again")
     assert (b.position, a.position) == (f"{tmp_path}/b.ndjson.gz:1", f"{tmp_path}/deep/a.ndjson.zst:1")
-    assert caplog.messages == [f"{tmp_path}: left out 2 resources that are no documents: 2 Patient"]
+    assert caplog.messages == [
+        f"{tmp_path}: left out 1 files that are no .ndjson files, such as manifest.json",
+        f"{tmp_path}: left out 2 resources that are no documents: 2 Patient",
+    ]
 
 
 def test_sources_that_cannot_be_read(tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def test_several_text_fields_are_joined_by_a_blank_line() -> None:
     assert record({"a": " one\n", "b": None, "c": " ", "d": "two"}, fields).text == " one\n\n\ntwo"
     assert reason({"a": "", "b": None, "c": " ", "d": ""}, fields) == "empty text"
     assert reason({"a": "one", "b": 2, "c": "", "d": ""}, fields) == "text field 'b' is a number, not a string"
-    assert reason({"a": "one"}, fields) == "text field 'b' is missing, not a string"
+    assert reason({"a": "one"}, fields) == "has no field 'b'; it has 'a'"
 
 
 def test_dotted_paths_reach_into_objects_and_leave_their_neighbours_in_the_metadata() -> None:
@@ -135,9 +135,7 @@ def test_dotted_paths_reach_into_objects_and_leave_their_neighbours_in_the_metad
     fields = FieldMapping(id="key.id", title="article.title", text=("article.body.text",))
     assert record(row, fields) == Record("7", "T", "x", {"article": {"year": 1}, "a.b": "literal"}, "f:1")
     assert record(row, FieldMapping(text=("a.b",))).text == "literal"
-    assert reason(row, FieldMapping(text=("article.title.text",))).startswith(
-        "text field 'article.title.text' is missing"
-    )
+    assert reason(row, FieldMapping(text=("article.title.text",))).startswith("has no field 'article.title.text'; it")
 
 
 def test_named_metadata_only_and_what_no_row_has_is_remembered() -> None:
@@ -149,9 +147,12 @@ def test_named_metadata_only_and_what_no_row_has_is_remembered() -> None:
 
 
 def test_a_named_field_that_the_row_lacks_is_malformed() -> None:
-    assert reason({"id": 1, "text": "x"}, FieldMapping(id="key")).startswith("id field 'key' is missing")
-    assert reason({"id": 1, "text": "x"}, FieldMapping(title="name")).startswith("title field 'name' is missing")
-    assert reason({"id": 1, "note": "x"}) == "no text field: none of 'text', 'content', 'abstract', 'body', 'answer'"
+    assert reason({"id": 1, "text": "x"}, FieldMapping(id="key")).startswith("has no field 'key'; it")
+    assert reason({"id": 1, "text": "x"}, FieldMapping(title="name")).startswith("has no field 'name'; it")
+    assert reason({"id": 1, "note": "x"}) == (
+        "has no text field such as 'text', 'content', 'abstract', 'body', 'answer' (--text-field names another); it has"
+        " 'id', 'note'"
+    )
 
 
 def test_lone_surrogates_become_replacement_characters() -> None:
@@ -205,5 +206,5 @@ def test_a_mapping_takes_a_single_name_or_any_sequence() -> None:
 def test_a_header_without_the_fields_is_named_but_never_quotes_what_may_be_text() -> None:
     with pytest.raises(ReadError, match=r"has no field 'name'; it has 'id', 'text', 1 more$"):
         FieldMapping(id="name").check("f.csv", ["id", "text", "The patient was seen on Monday."])
-    with pytest.raises(ReadError, match=r"map one of its fields to text: 'id', 'note'$"):
+    with pytest.raises(ReadError, match=r"has no text field such as .*; it has 'id', 'note'$"):
         FieldMapping().check("f.csv", ["id", "note"])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from es_ingest.readers import folder
+from es_ingest.readers import FORMATS, folder
 from es_ingest.readers.folder import READER, read
 from es_ingest.readers.streams import zstd
 from es_ingest.records import Malformed, ReadError, Record
@@ -196,3 +196,29 @@ def test_memory_stays_flat_over_many_files(tmp_path: Path, traced) -> None:
     count, peak = traced(lambda: read(root))
     assert count == 200
     assert peak < 2**20 < 200 * 100_000 / 15
+
+
+@pytest.mark.parametrize(
+    ("format_name", "good", "content", "wanted"),
+    [
+        ("text", "a.txt", "x", ".txt or .md files"),
+        ("fhir", "a.ndjson", '{"resourceType": "Patient"}', ".ndjson files"),
+        ("medquad", "a.xml", "<Document/>", ".xml files"),
+        ("clinicaltrials", "NCT01234567.json", "{}", "files like NCT01234567.json"),
+    ],
+)
+def test_every_reader_of_folders_tells_how_many_files_it_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, format_name: str, good: str, content: str, wanted: str
+) -> None:
+    caplog.set_level("INFO")
+    root = write(tmp_path, {good: content, "deep/NCT3.json": "{}", "z.dat": "", ".hidden": "", "._a.xml": ""})
+    list(FORMATS[format_name].read(root, None))
+    notes = [text for text in caplog.messages if "files" in text]
+    (note,) = notes
+    assert note.startswith(f"{root}: left out 2 files that are no {wanted}, such as ")
+    assert note.endswith((" deep/NCT3.json", " z.dat"))
+    caplog.clear()
+    for name in ("deep/NCT3.json", "z.dat"):
+        (tmp_path / name).unlink()
+    list(FORMATS[format_name].read(root, None))
+    assert not [text for text in caplog.messages if "files" in text]

@@ -144,7 +144,7 @@ def test_a_bad_line_is_kept_for_the_dead_letters(tmp_path: Path, line: bytes, ra
         ("a.jsonl.zst", b'{"id": 1}\n', "is named .zst and is not zstd"),
         ("a.jsonl.zst", b"\x28\xb5\x2f\xfd", "cannot be read: Compressed file ended"),
         ("a.jsonl.gz", b'{"id": 1}\n', "is named .gz and is not gzip"),
-        ("a.jsonl.gz", b"", "is named .gz and is not gzip"),
+        ("a.jsonl.gz", b"", "is empty, not even packed"),
         ("a.jsonl.gz", b"\x1f\x8b\x08", "cannot be read: Compressed file ended"),
         ("a.jsonl.gz", b"\x1f\x8b\x07" + bytes(20), "cannot be read: Unknown compression method"),
         ("a.jsonl", '{"id": 1}\n'.encode("utf-16"), "is UTF-16; convert it"),

@@ -1,8 +1,11 @@
 """The front door: read, detect, formats."""
 
+import gzip
+import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -164,3 +167,45 @@ def test_the_sample_is_read_quickly_enough_for_a_demo() -> None:
     start = time.perf_counter()
     assert sum(isinstance(item, Record) for item in read([str(medquad_sample())], "medquad")) == 2839
     assert time.perf_counter() - start < 5
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "expected"),
+    [
+        (
+            "articles.xml",
+            b'<?xml version="1.0"?>\n<!DOCTYPE PubmedArticleSet SYSTEM "x">\n<PubmedArticleSet>',
+            "pubmed",
+        ),
+        ("a.xml", b"<!-- <Document> -->\n<PubmedBookArticleSet >", "pubmed"),
+        ("efetch.fcgi", b"\xef\xbb\xbf<PubmedArticleSet>", "pubmed"),
+        ("a.xml", b"<!-- <PubmedArticleSet> -->\n<Document>", "medquad"),
+        ("a.xml", '<?xml version="1.0"?><PubmedArticleSet>'.encode("utf-16"), "medquad"),
+        ("notes.ndjson", b'\n {"id": "7", "resourceType": "DocumentReference"}\n', "fhir"),
+        ("notes.jsonl", b'{"content": "' + b"x" * 70_000, "jsonl"),
+        ("notes.jsonl", b'{"resourceType": "DocumentReference", "data": "' + b"x" * 70_000, "fhir"),
+        ("notes.jsonl", b'{"text": "\\"resourceType\\": \\"DocumentReference\\"' + b"x" * 70_000, "jsonl"),
+        ("notes.jsonl", b'{"text": "x", "of": {"resourceType": "Patient"}}\n', "jsonl"),
+        ("notes.jsonl", b'{"text": "x"}\n{"resourceType": "Patient"}\n', "jsonl"),
+        ("pubmed.xml", b"<Document>", "pubmed"),
+        ("DocumentReference.ndjson", b'{"text": "x"}', "fhir"),
+    ],
+)
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_detect_by_how_a_file_begins_where_its_name_leaves_it_open(
+    tmp_path: Path,
+    name: str,
+    start: bytes,
+    expected: str,
+    pack: Callable[[bytes], bytes],
+) -> None:
+    (tmp_path / name).write_bytes(pack(start))
+    assert detect([str(tmp_path / name)]) == expected
+
+
+def test_detect_takes_nothing_from_a_pipe_and_leaves_a_mapping_its_format(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "notes.ndjson")
+    assert detect([str(tmp_path / "notes.ndjson")]) == "jsonl"
+    (tmp_path / "rows.ndjson").write_text('{"resourceType": "DocumentReference", "note": "x"}\n')
+    assert detect([str(tmp_path / "rows.ndjson")]) == "fhir"
+    assert detect([str(tmp_path / "rows.ndjson")], FieldMapping(text="note")) == "jsonl"  # type: ignore[arg-type]

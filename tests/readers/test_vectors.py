@@ -71,7 +71,7 @@ class TestOfAField:
     def test_a_row_without_the_field_is_malformed_and_kept(self) -> None:
         item = RowMapper(MAPPED)({"id": 1, "text": "x"}, "f:1")
         assert isinstance(item, Malformed)
-        assert item.reason == "vector field 'v' is missing, not a list of numbers"
+        assert item.reason == "has no field 'v'; it has 'id', 'text'"
         assert item.raw == '{"id": 1, "text": "x"}'
 
     @pytest.mark.parametrize("meta", [None, ("made",), ("made", "year")])

@@ -10,7 +10,7 @@ import pytest
 from elasticsearch import ConnectionError as UnreachableError
 
 from es_ingest.records import Malformed, ReadError, Record
-from es_ingest.stream import ahead, flow
+from es_ingest.stream import ahead, intake
 from es_ingest.stream.dead_letters import DeadLetterError
 from es_ingest.stream.stopping import Stop
 from medte_haystack.errors import BulkWriteError
@@ -22,7 +22,7 @@ from tests.stream.fakes import BUSY, CONFLICT, Lost, Short, api_error, eventuall
 def small(monkeypatch):
     """Small groups and requests, so that few records make many of them."""
     monkeypatch.setattr(bulk, "MAX_COUNT", 4)
-    monkeypatch.setattr(flow, "_TOGETHER", 3)
+    monkeypatch.setattr(intake, "_TOGETHER", 3)
     monkeypatch.setattr(ahead, "_LOOK", 0.01)
 
 

@@ -7,7 +7,7 @@ import threading
 import pytest
 from elasticsearch import ConnectionError as UnreachableError
 
-from es_ingest.stream import ahead, flow
+from es_ingest.stream import ahead, intake
 from es_ingest.stream.stopping import Stop
 from medte_haystack.errors import BulkWriteError
 from medte_haystack.index import bulk
@@ -17,7 +17,7 @@ from tests.stream.fakes import BUSY, CONFLICT, Job, Lost, Short, api_error, reco
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     monkeypatch.setattr(bulk, "MAX_COUNT", 4)
-    monkeypatch.setattr(flow, "_TOGETHER", 3)
+    monkeypatch.setattr(intake, "_TOGETHER", 3)
     monkeypatch.setattr(ahead, "_LOOK", 0.01)
 
 

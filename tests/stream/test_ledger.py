@@ -421,6 +421,8 @@ class TestMissing:
         self.meet(path, "b", second, done("of b"))
         self.meet(path, "a", third, done("of a"))
         assert self.meet(path, "a", delete_missing=True) == ["of a"]
+        with ledger(path, job="a") as opened:
+            assert opened.of_others() == sum(1 for _ in opened.records())
         assert self.meet(path, "a", delete_missing=True) == []
         with ledger(path) as opened:
             assert {name for name, *_ in opened.records()} == {"r", "of b"}

@@ -71,6 +71,8 @@ def test_no_copy_stays_when_it_is_stopped(client, index, fill, es_ingest, number
         _, err = process.communicate(timeout=60)
     assert process.returncode == status, err
     assert "Traceback" not in err
+    how = "interrupted" if number == signal.SIGINT else "terminated"
+    assert f"{how}; the temporary indices are deleted" in err
     assert not temporary(client, index)
 
 
