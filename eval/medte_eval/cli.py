@@ -6,7 +6,7 @@ import typer
 
 from es_ingest.faults import Exit
 from es_ingest.terminal import run_command
-from medte_eval.commands import run, tasks
+from medte_eval.commands import build, run, share, tasks
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -17,6 +17,9 @@ app = typer.Typer(
 )
 app.command()(run.run)
 app.command()(tasks.tasks)
+app.command()(build.build)
+app.command()(share.push)
+app.command()(share.pull)
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -65,18 +65,18 @@ def run(
         from es_ingest.progress import shown
         from medte_eval.report import print_outcomes
         from medte_eval.systems import SystemOptions, UnknownSystemError, find_systems
-        from medte_eval.tasks import UnknownTaskError, find_tasks
+        from medte_eval.tasks import UnknownTaskError, find_tasks, task_names
         from medte_haystack.encoder import Encoder
 
         options = SystemOptions(index, quantisation, chunk_tokens, num_candidates)
         try:
-            chosen = find_tasks(_names(tasks), data=data, queries=queries, top_k=top_k)
+            chosen = find_tasks(task_names(tasks), data=data, queries=queries, top_k=top_k)
             rows = find_systems(_names(system), options)
         except (UnknownTaskError, UnknownSystemError) as error:
             raise typer.BadParameter(str(error)) from None
         if out is not None:
             _make_folder(out)
-        made = [task.make(its) for task, its in chosen]
+        made: list[Any] = [task.make(its) for task, its in chosen]
         made[0].load_data()  # a mistyped folder is told before a model is loaded
         load = partial(Encoder.load, device=device, precision=precision, max_tokens=max_tokens)
         found = []
