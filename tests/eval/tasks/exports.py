@@ -12,6 +12,7 @@ from medte_eval.tasks.benchmark import mimic, pmc, wikipedia
 
 THEMES = ("heart", "lung", "stomach", "brain", "skin", "eye", "bone", "blood")
 PAGES = 6
+_STAYS = 4  # of one diagnosis
 _FIRST_DAY = datetime.datetime(2180, 1, 1)
 
 
@@ -155,17 +156,17 @@ def _medquad(folder: Path, step: int) -> None:
 
 
 def _mimic(folder: Path, step: int) -> None:
-    """Write two stays for each phrase of each label set, of one patient; every second patient is back after a day."""
+    """Write some stays for each phrase of each label set, of one patient; every second patient is back after a day."""
     phrases = {phrase.lower() for groups in mimic.LABEL_SETS.values() for some in groups.values() for phrase in some}
     notes, admissions = [], []
     for subject, phrase in enumerate(sorted(phrases)):
-        for later in (0, 1):
-            stay = 2 * subject + later
+        for later in range(_STAYS):
+            stay = _STAYS * subject + later
             begins = _FIRST_DAY + datetime.timedelta(days=later * (5 if subject % 2 else 100))
             text = (
                 f"Chief Complaint:\n{phrase} pain {later}\nHistory of Present Illness:\nThe patient came with {phrase}"
                 f" for the {subject}th time.\nPast Medical History:\nnone\nBrief Hospital Course:\nfine\nDischarge"
-                f" Diagnosis:\n{phrase.upper() if later else phrase}\nDischarge Condition:\ngood\nDischarge"
+                f" Diagnosis:\n{phrase.upper() if later % 2 else phrase}\nDischarge Condition:\ngood\nDischarge"
                 f" Instructions:\nRest, and mind the {phrase}.\nFollowup Instructions:\nNone.\n"
             )
             notes.append([f"{subject}-DS-{stay}", subject, stay, "DS", 1, begins, begins, text])

@@ -70,7 +70,7 @@ def test_every_task_is_built_and_evaluated(
     ],
 )
 def test_the_order_of_the_source_changes_nothing(name: str, builder: Make, turned: Opener) -> None:
-    task = replace(BENCHMARK[name], cap=20)
+    task = replace(BENCHMARK[name], cap=6 if name == "BioRxivRetrieval" else 20)
 
     first = builder().build(task)
     tables = read_built(first.folder)[0]
@@ -196,7 +196,7 @@ def test_what_is_built_with_the_same_options_is_not_built_again(builder: Make) -
     task = BENCHMARK["MedQAPair"]
     first = builder().build(task)
 
-    again, other = builder().build(task), builder(max_rows=3).build(task)
+    again, other = builder().build(task), builder(max_rows=9).build(task)
 
     assert (first.fresh, again.fresh, other.fresh) == (True, False, True)
     assert again.manifest == first.manifest

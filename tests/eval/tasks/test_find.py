@@ -1,5 +1,6 @@
 import logging
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -127,7 +128,7 @@ def test_mtebs_data_that_cannot_be_had_is_one_message(monkeypatch: pytest.Monkey
         raise ConnectionError("no route to host\nmore")
 
     (task,) = made("SciFact")
-    monkeypatch.setattr("mteb.abstasks.retrieval.RetrievalDatasetLoader.load", away)
+    monkeypatch.setattr("mteb.abstasks.retrieval.RetrievalDatasetLoader", away)
 
     with pytest.raises(ReadError, match="SciFact: its data mteb/scifact is not to be had from the hub: no route to h"):
         task.load_data()
@@ -140,7 +141,8 @@ def test_mtebs_data_is_loaded_by_mteb(monkeypatch: pytest.MonkeyPatch) -> None:
         relevant_docs={"q": {"d": 1}},
         top_ranked=None,
     )
-    monkeypatch.setattr("mteb.abstasks.retrieval.RetrievalDatasetLoader.load", lambda *_, **__: data)
+    loader = SimpleNamespace(load=lambda **_: data)
+    monkeypatch.setattr("mteb.abstasks.retrieval.RetrievalDatasetLoader", lambda **_: loader)
     (task,) = made("SciFact")
 
     task.load_data()

@@ -70,6 +70,7 @@ class Rephraser:
         self._at_once = at_once
         self._pace = pace
         self._failed_in_a_row = 0
+        self._given_up: GeneratorError | None = None
         self._lock = threading.Lock()
 
     def ask(self, prompt: Prompt, documents: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, str] | None]:
@@ -122,6 +123,8 @@ class Rephraser:
         from haystack.dataclasses import ChatMessage
 
         with self._lock:
+            if self._given_up is not None:
+                raise self._given_up
             if self._max_calls is not None and self.calls >= self._max_calls:
                 raise GeneratorError(
                     "language model",
@@ -137,13 +140,14 @@ class Rephraser:
         with self._lock:
             broken = error is not None and not isinstance(error, _UnusableReplyError)
             self._failed_in_a_row = self._failed_in_a_row + 1 if broken else 0
-            hopeless = self._failed_in_a_row >= _HOPELESS
-        if hopeless:
-            raise GeneratorError(
-                "language model",
-                f"failed at {_HOPELESS} documents in a row, at the last with {type(error).__name__}; check its"
-                " credentials, its address and its limits",
-            )
+            if self._failed_in_a_row >= _HOPELESS and self._given_up is None:
+                self._given_up = GeneratorError(
+                    "language model",
+                    f"failed at {_HOPELESS} documents in a row, at the last with {type(error).__name__}; check its"
+                    " credentials, its address and its limits",
+                )
+        if self._given_up is not None:
+            raise self._given_up
 
     def _place(self, system: str, question: str) -> Path:
         asked = json.dumps([self.identity, system, question], sort_keys=True, default=str)
