@@ -267,16 +267,19 @@ def test_too_little_is_an_error_that_names_the_task(
         ("manifest.json", "{}", "is of format None, not 1"),
         ("manifest.json", '{"format": 1}', "field 'name': Field required"),
         ("corpus.parquet", "nothing", "is missing or damaged"),
+        ("queries.parquet", None, "is missing or damaged"),
     ],
 )
-def test_a_damaged_task_is_told(file: str, text: str, message: str, builder: Make) -> None:
+def test_a_damaged_task_is_told(file: str, text: str | None, message: str, builder: Make) -> None:
     task = BENCHMARK["TrialsTitleOutcomesRetrieval"]
     built = builder().build(task)
-    (built.folder / file).write_text(text)
+    path = built.folder / file
+    path.unlink() if text is None else path.write_text(text)
 
     with pytest.raises(ReadError, match=message):
         open_built(built.folder).load_data()
-    assert builder().build(task).fresh == (file == "manifest.json")
+    assert builder().build(task).fresh
+    open_built(built.folder).load_data()
 
 
 def test_changed_tables_are_told(builder: Make) -> None:

@@ -131,7 +131,7 @@ def test_what_the_model_could_not_do_is_counted_in_the_manifest(
 
     assert manifest.name == "PubMedRetrieval"
     assert manifest.dropped == {"papers without abstract": 1, "no usable reply of the language model": 1}
-    assert manifest.recipe["generator"] == {"type": "mock"}
+    assert manifest.recipe["generator"]["type"] == "mock"
     assert set(tables["queries"]["text"]) == {"Which organ?"}
     assert any("GPT-4o" in one for one in manifest.differences)
 
@@ -153,6 +153,18 @@ def test_no_note_goes_to_a_language_model(asking: Callable[..., Rephraser], buil
     builder(rephraser=rephraser).build(BENCHMARK["MimicComplaintDiagnosisPair"])
 
     assert rephraser.calls == 0
+
+
+def test_no_address_of_the_generator_is_told(tmp_path: Path) -> None:
+    identity = {"type": "mock", "model": "m", "api_base_url": "http://internal.example"}
+    first = Rephraser(MockChatGenerator(), identity, tmp_path)
+    second = Rephraser(MockChatGenerator(), {**identity, "api_base_url": "http://other.example"}, tmp_path)
+
+    assert {name: value for name, value in first.describe().items() if name != "sha256"} == {
+        "type": "mock",
+        "model": "m",
+    }
+    assert first.describe()["sha256"] != second.describe()["sha256"]
 
 
 def test_a_generator_is_loaded_as_haystack_does(tmp_path: Path) -> None:

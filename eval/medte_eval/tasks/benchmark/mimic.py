@@ -19,7 +19,7 @@ SOURCE = "mimic"
 CC, HPI = "Chief Complaint", "History of Present Illness"
 DD, DI = "Discharge Diagnosis", "Discharge Instructions"
 _NEEDED = (CC, "Brief Hospital Course", HPI, "Past Medical History", DI, "Discharge Condition")
-_DRAWN = 16_384  # stays that the benchmark draws for pairs
+_DRAWN = 16_384  # stays that are drawn before pairs or queries are made of them
 
 LABEL_SETS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "Infectious_Diseases": {
@@ -120,20 +120,29 @@ class Readmission(Recipe):
     days: int
 
     def rows(self, bench: "Workbench") -> Iterator[Example]:
-        """Make the examples: of the larger class a sample."""
+        """Make the examples: of the larger class a sample. The notes are read twice rather than held in memory."""
+        source = bench.open_source(SOURCE)
         stays = sorted(
-            bench.open_source(SOURCE).stays(), key=lambda stay: (stay.subject_id, stay.admitted, stay.hadm_id)
+            (
+                stay.subject_id,
+                stay.admitted,
+                stay.hadm_id,
+                stay.discharged,
+                all(name in stay.sections for name in _NEEDED),
+            )
+            for stay in source.stays()
         )
-        classes: dict[str, list[Stay]] = {"0": [], "1": []}
-        for stay, following in itertools.zip_longest(stays, stays[1:]):
-            same = following is not None and following.subject_id == stay.subject_id
-            again = same and (following.admitted - stay.discharged).days <= self.days
-            if all(name in stay.sections for name in _NEEDED):
-                classes["1" if again else "0"].append(stay)
+        classes: dict[str, list[int]] = {"0": [], "1": []}
+        for (subject, _, hadm_id, discharged, complete), following in itertools.zip_longest(stays, stays[1:]):
+            again = following is not None and following[0] == subject
+            again = again and (following[1] - discharged).days <= self.days
+            if complete:
+                classes["1" if again else "0"].append(hadm_id)
         number = min(map(len, classes.values()))
-        for label, found in classes.items():
-            for stay in bench.draw(found, number, key=lambda stay: stay.hadm_id):
-                yield Example(str(stay.hadm_id), _complaint_and_history(stay), label)
+        label_of = {hadm_id: label for label, found in classes.items() for hadm_id in bench.draw(found, number)}
+        for stay in source.stays():
+            if stay.hadm_id in label_of:
+                yield Example(str(stay.hadm_id), _complaint_and_history(stay), label_of[stay.hadm_id])
 
 
 @dataclass(frozen=True)
@@ -142,24 +151,22 @@ class Columns(Recipe):
 
     :param first: Heading of the first text.
     :param second: Heading of the second text.
-    :param paired: Whether it is for pairs: the second text is in lower case, and stays are drawn beforehand.
+    :param paired: Whether it is for pairs: the second text is in lower case.
     """
 
     first: str
     second: str
     paired: bool
 
-    def rows(self, bench: "Workbench") -> list[Match]:
-        """Make the pairs of the stays that have both sections."""
-        found = [
-            Match(f"{stay.hadm_id}", stay.sections[self.first], self._second(stay))
-            for stay in bench.open_source(SOURCE).stays()
-            if self.first in stay.sections and self.second in stay.sections
-        ]
-        return bench.draw_exactly(found, _DRAWN) if self.paired else found
-
-    def _second(self, stay: "Stay") -> str:
-        return stay.sections[self.second].lower() if self.paired else stay.sections[self.second]
+    def rows(self, bench: "Workbench") -> Iterator[Match]:
+        """Make the pairs of a sample of the stays that have both. The notes are read twice, as for `Readmission`."""
+        source = bench.open_source(SOURCE)
+        both = (stay.hadm_id for stay in source.stays() if self.first in stay.sections and self.second in stay.sections)
+        drawn = set(bench.draw_exactly(both, _DRAWN) if self.paired else bench.draw(both, _DRAWN))
+        for stay in source.stays():
+            if stay.hadm_id in drawn:
+                second = stay.sections[self.second]
+                yield Match(str(stay.hadm_id), stay.sections[self.first], second.lower() if self.paired else second)
 
 
 def _complaint_and_history(stay: "Stay") -> str:
@@ -214,7 +221,7 @@ def _columns(number: int, kind: Kind, first: str, second: str) -> BenchmarkTask:
         f"{kind.lower()}_{stem}",
         what,
         Columns(first, second, paired),
-        cap=16_384,
+        cap=_DRAWN,
         negatives=HardNegatives(128, other_text=True) if paired else None,
     )
 

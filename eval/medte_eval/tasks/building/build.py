@@ -12,12 +12,12 @@ from es_ingest.records import ReadError
 from medte_eval.tasks.benchmark.sources import SOURCES
 from medte_eval.tasks.benchmark.task import BenchmarkTask
 from medte_eval.tasks.building.folder import alone, find_built, write_built
-from medte_eval.tasks.building.manifest import FORMAT, PRIVATE, Manifest, read_manifest
+from medte_eval.tasks.building.manifest import FORMAT, PRIVATE, Manifest
 from medte_eval.tasks.building.negatives import MAX_TOKENS, MODEL, Embed, with_hard_negatives
 from medte_eval.tasks.building.opening import Opener
 from medte_eval.tasks.building.tables import licences_of, tables_of
 from medte_eval.tasks.building.workbench import SEED, Workbench
-from medte_eval.tasks.content import CONTENTS
+from medte_eval.tasks.content import CONTENTS, read_content
 from medte_eval.tasks.rows import Match, Row
 
 if TYPE_CHECKING:
@@ -87,17 +87,17 @@ class Builder:
         :raises ReadError: If its source cannot be read or gives too little; nothing is left of it.
         :raises MedTEError: If the model for hard negatives cannot be had.
         """
-        rephraser = self._rephraser if task.uses_llm and not llm_free else None
-        if not SOURCES[task.source].public:
-            assert rephraser is None  # noqa: S101  the table of tasks sees to it: no note goes to a language model
+        wanted = task.uses_llm and not llm_free and SOURCES[task.source].public  # no note goes to a language model
+        rephraser = self._rephraser if wanted else None
         name = task.name if rephraser is not None else task.llm_free_name
         with alone(self.data_dir, name):
             recipe = self._recipe(task, rephraser)
             earlier = None if again else self._earlier(name, recipe)
             if earlier is not None:
                 return earlier
+            logger.info("%s: made from %s", name, SOURCES[task.source].title)
             manifest = self._make(task, name, recipe, rephraser)
-        logger.info("%s: built, %s", name, ", ".join(f"{key} {value:,}" for key, value in manifest.rows.items()))
+        logger.info("%s: built: %s", name, ", ".join(f"{key} {value:,}" for key, value in manifest.rows.items()))
         return Built(self.data_dir / name, manifest, fresh=True)
 
     def _make(self, task: BenchmarkTask, name: str, recipe: dict[str, Any], rephraser: "Rephraser | None") -> Manifest:
@@ -174,7 +174,7 @@ class Builder:
             "max_rows": options.max_rows,
             "faithful": options.faithful,
             "export": self._sources.export(task.source),
-            "generator": dict(rephraser.identity) if rephraser is not None else None,
+            "generator": rephraser.describe() if rephraser is not None else None,
             "negatives": f"{MODEL}, {MAX_TOKENS} tokens, k = {task.negatives.k}" if task.negatives else None,
         }
 
@@ -183,7 +183,7 @@ class Builder:
         if folder is None:
             return None
         try:
-            manifest = read_manifest(folder)
+            _, manifest = read_content(folder)
         except ReadError as error:
             logger.warning("%s; it is built anew", error)
             return None

@@ -7,6 +7,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from es_ingest.records import ReadError
+from medte_eval.tasks.benchmark import BENCHMARK
+from medte_eval.tasks.benchmark.sources import SOURCES
 from medte_eval.tasks.benchmark.task import Kind
 
 FORMAT = 1
@@ -66,8 +68,8 @@ class Manifest(BaseModel):
 
     @property
     def private(self) -> bool:
-        """Whether it must not leave the machine."""
-        return bool(self.notice)
+        """Whether it must not leave the machine, whatever the file says."""
+        return not SOURCES[BENCHMARK[self.task].source].public
 
     def to_json(self) -> str:
         """Return it as a file's text."""
@@ -89,8 +91,11 @@ def read_manifest(folder: Path) -> Manifest:
     if isinstance(value, dict) and value.get("format") != FORMAT:
         raise ReadError(str(path), f"is of format {value.get('format')!r}, not {FORMAT}; build the task again")
     try:
-        return Manifest.model_validate(value)
+        manifest = Manifest.model_validate(value)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         field = ".".join(map(str, first["loc"]))
         raise ReadError(str(path), f"field {field!r}: {first['msg']}; build the task again") from None
+    if manifest.task not in BENCHMARK:
+        raise ReadError(str(path), f"tells of a task {manifest.task!r}, which is not known; build another")
+    return manifest

@@ -62,9 +62,9 @@ class Rephraser:
         at_once: int = 4,
         pace: float = 1.0,
     ) -> None:
-        self.identity = identity
         self.calls = 0
         self._generator = generator
+        self._identity = identity
         self._cache = cache
         self._max_calls = max_calls
         self._at_once = at_once
@@ -88,6 +88,11 @@ class Rephraser:
                 if number % 500 == 0:
                     logger.info("%s: %d of %d documents, %d calls", prompt.name, number, len(documents), self.calls)
                 yield reply
+
+    def describe(self) -> dict[str, Any]:
+        """Return what may be told of the generator: its type and model, and a hash of all that decides its replies."""
+        told = {name: value for name, value in self._identity.items() if name in ("type", "model")}
+        return {**told, "sha256": _sha256(json.dumps(self._identity, sort_keys=True, default=str))}
 
     def _one(self, prompt: Prompt, shape: type[BaseModel], document: Mapping[str, Any]) -> Mapping[str, str] | None:
         from tenacity import RetryError, Retrying, stop_after_attempt, wait_exponential
@@ -150,8 +155,8 @@ class Rephraser:
             raise self._given_up
 
     def _place(self, system: str, question: str) -> Path:
-        asked = json.dumps([self.identity, system, question], sort_keys=True, default=str)
-        name = hashlib.sha256(asked.encode("utf-8", "surrogatepass")).hexdigest()
+        asked = json.dumps([self._identity, system, question], sort_keys=True, default=str)
+        name = _sha256(asked)
         return self._cache / name[:2] / f"{name}.txt"
 
 
@@ -191,6 +196,10 @@ def load_generator(path: Path) -> "tuple[ChatGenerator, dict[str, Any]]":
         generator.warm_up()
     deciding = {name: value for name, value in parameters.items() if not _IRRELEVANT.search(name)}
     return generator, {"type": data["type"], **deciding}
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _worth_another_try(error: BaseException | None) -> bool:
