@@ -48,7 +48,7 @@ class Page:
 class _Extract(BaseModel):
     pageid: int
     title: str
-    extract: str = ""
+    extract: str
 
     def page(self) -> Page:
         return Page(self.pageid, self.title, sections(self.extract))
@@ -57,7 +57,6 @@ class _Extract(BaseModel):
 class _Exported(_Extract):
     category: str
     depth: int = 0
-    extract: str
 
 
 class _Extracts(BaseModel):
@@ -154,9 +153,8 @@ def sections(extract: str) -> dict[str, str]:
 
     :param extract: Plain text with headings of the form ``== Causes ==``.
     """
-    found = list(_HEADING.finditer(extract))
-    ends = [*(following.start() for following in found[1:]), len(extract)]
-    return {head[2]: extract[head.end() : end].strip() for head, end in zip(found, ends, strict=True)}
+    parts = _HEADING.split(extract)  # the lead; then for each heading its marks, its title, and the text behind it
+    return {title: text.strip() for title, text in zip(parts[2::3], parts[3::3], strict=True)}
 
 
 def _check(request: Request, value: dict[str, Any]) -> None:
