@@ -149,7 +149,7 @@ class Access:
         )
         try:
             with turn(self.cache, urlsplit(request.url).netloc, host.interval * self.pace) as pause:
-                if (kept := load(path)) is None:  # unless another process asked meanwhile
+                if load(path) is None:  # unless another process asked meanwhile
                     answer: _Answer[T] = retrying(self._once, request, read, pause)
                     self.replies[request.url] = keep(path, request.url, answer.body).without_body()
                     return answer.value
@@ -158,8 +158,7 @@ class Access:
         except OSError as error:
             reason = f"the cache cannot be written: {error.strerror or error}; free space or name another folder"
             raise SourceError(host.source, str(self.cache), reason) from error
-        self.replies[request.url] = kept.without_body()
-        return read(kept.body)
+        return self.fetch(request, read)
 
     def _once(self, request: Request, read: Callable[[bytes], T], pause: Callable[[], None]) -> "_Answer[T]":
         from medte_eval.sources.http import ask

@@ -88,6 +88,15 @@ def test_an_empty_page_before_the_end_is_asked_for_again(server, access):
         preprints(access, 5, "medrxiv")
 
 
+def test_an_end_before_the_end_is_not_believed(server, access):
+    end = {"messages": [{"status": "no posts found"}], "collection": []}
+    server.api = lambda path, query: end if path.endswith("/200") else rxiv(path, query)
+    with pytest.raises(SourceError, match="an empty page at 200 of 250"):
+        preprints(access)
+    server.api = rxiv
+    assert len(preprints(access)) == NUMBER
+
+
 @pytest.mark.parametrize(
     ("reply", "field"),
     [

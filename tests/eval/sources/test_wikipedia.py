@@ -89,6 +89,13 @@ def test_a_category_without_pages_is_an_error(access, category):
         titles(access, category, 1)
 
 
+def test_an_empty_category_is_asked_for_again_another_time(server, access):
+    for asked in (1, 2):
+        with pytest.raises(SourceError):
+            titles(access, "No such thing", 1)
+        assert len(server.asked) == asked
+
+
 def test_a_page_that_has_gone_is_left_out(server, access):
     def api(path: str, query: Query) -> object:
         if query.get("pageids") == "12":
