@@ -9,20 +9,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
+from es_ingest.records import ReadError
 from medte_eval.sources.cache import Kept, keep, load, place_of, turn
 from medte_eval.sources.errors import SourceError, TransientError
 
 if TYPE_CHECKING:
-    from tenacity import RetryCallState
+    from tenacity import RetryCallState, Retrying
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 CONTACT = "MEDTE_CONTACT"
-LONGEST_WAIT = 600.0  # seconds; a host that asks for more is left alone
+_LONGEST_WAIT = 600.0  # seconds; a host that asks for more is left alone
 _LONGEST_BACKOFF = 60.0
 _ADVICE = {
     403: f"the host refuses this machine or client: set {CONTACT} to your e-mail address, ask again another day,",
@@ -63,6 +64,14 @@ class Request:
     url: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Answer(Generic[T]):
+    """What was read of a reply's body, and the body."""
+
+    value: T
+    body: bytes
+
+
 @dataclass(frozen=True)
 class Access:
     """How the sources may be reached.
@@ -78,6 +87,7 @@ class Access:
     :param pace: Scale of the pauses between requests and before another try; 0 suits a mirror of one's own. What a
         host asks for in ``Retry-After`` is kept in any case.
     :param contact: E-mail address or URL that tells hosts who asks; the default is `MEDTE_CONTACT`.
+    :raises ReadError: If that cannot be sent.
     """
 
     cache: Path
@@ -92,7 +102,7 @@ class Access:
 
     def __post_init__(self) -> None:
         if self.contact and not (self.contact.isascii() and self.contact.isprintable()):
-            raise ValueError(f"{CONTACT} is no e-mail address or URL: it holds characters that no request may carry")
+            raise ReadError(CONTACT, "is no e-mail address or URL: it holds characters that no request may carry")
 
     def fetch(self, request: Request, read: Callable[[bytes], T]) -> T:
         """Return what is read of a reply: the kept one, or the host's, which is then kept.
@@ -127,38 +137,36 @@ class Access:
         return {"replies": len(self.replies), "sha256": digest, "first": dates[0], "last": dates[-1]}
 
     def _ask(self, request: Request, path: Path, read: Callable[[bytes], T]) -> T:
-        from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
+        from tenacity import Retrying, retry_if_exception, stop_after_attempt
 
         host = request.host
+        retrying = Retrying(
+            stop=stop_after_attempt(self.tries),
+            wait=self._wait,
+            retry=retry_if_exception(_may_pass),
+            before_sleep=functools.partial(_tell, request),
+            reraise=True,
+        )
         try:
             with turn(self.cache, urlsplit(request.url).netloc, host.interval * self.pace) as pause:
-                if (kept := load(path)) is None:  # unless another process asked meanwhile
-                    once = functools.partial(self._once, request, read, pause)
-                    retrying = Retrying(
-                        stop=stop_after_attempt(self.tries),
-                        wait=self._wait,
-                        retry=retry_if_exception_type(TransientError),
-                        before_sleep=functools.partial(_tell, request),
-                        reraise=True,
-                    )
-                    value, body = retrying(once)
-                    self.replies[request.url] = keep(path, request.url, body).without_body()
-                    return value
+                if load(path) is None:  # unless another process asked meanwhile
+                    answer: _Answer[T] = retrying(self._once, request, read, pause)
+                    self.replies[request.url] = keep(path, request.url, answer.body).without_body()
+                    return answer.value
         except TransientError as error:
-            raise SourceError(host.source, request.url, self._gave_up(error, host)) from None
+            raise SourceError(host.source, request.url, self._gave_up(error, host, retrying)) from None
         except OSError as error:
             reason = f"the cache cannot be written: {error.strerror or error}; free space or name another folder"
             raise SourceError(host.source, str(self.cache), reason) from error
-        self.replies[request.url] = kept.without_body()
-        return read(kept.body)
+        return self.fetch(request, read)
 
-    def _once(self, request: Request, read: Callable[[bytes], T], pause: Callable[[], None]) -> tuple[T, bytes]:
+    def _once(self, request: Request, read: Callable[[bytes], T], pause: Callable[[], None]) -> "_Answer[T]":
         from medte_eval.sources.http import ask
 
         pause()
         reply = ask(request, _agent(self.contact), self.timeout)
         try:
-            return read(reply.body), reply.body
+            return _Answer(read(reply.body), reply.body)
         except TransientError as error:
             raise TransientError(error.reason, reply.retry_after) from None
 
@@ -171,13 +179,21 @@ class Access:
         backoff = wait_exponential(max=_LONGEST_BACKOFF)(state)
         return self.pace * (backoff + wait_random(max=backoff / 2)(state))
 
-    def _gave_up(self, error: TransientError, host: Host) -> str:
-        tried = f"{error}, also at the last of {self.tries} tries" if self.tries > 1 else f"{error}, at the only try"
+    def _gave_up(self, error: TransientError, host: Host, retrying: "Retrying") -> str:
+        tries = retrying.statistics["attempt_number"]
+        tried = "at the only try" if tries == 1 else f"also at the last of {tries} tries"
         advice = _ADVICE.get(error.status or 0, "ask again later, check the network and its proxy,")
+        if not _may_pass(error):
+            advice = f"it asks to be left alone for {error.retry_after:.0f} s: ask again then,"
         return (
-            f"{tried}; {advice} name a mirror in {host.variable}, or read a local export. What was fetched is kept in"
-            f" {self.cache}, and the next run goes on from there"
+            f"{error}, {tried}; {advice} name a mirror in {host.variable}, or read a local export. What was fetched is"
+            f" kept in {self.cache}, and the next run goes on from there"
         )
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Tell whether another try is worth it, and the host does not ask to wait too long for it."""
+    return isinstance(error, TransientError) and (error.retry_after or 0.0) <= _LONGEST_WAIT
 
 
 def _tell(request: Request, state: "RetryCallState") -> None:

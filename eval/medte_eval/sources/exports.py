@@ -25,15 +25,17 @@ def files(source: str, export: Path, suffixes: tuple[str, ...]) -> list[Path]:
 
     :param source: Its name in messages.
     :param suffixes: Those of its files, each also with .gz or .zst behind it.
-    :raises SourceError: If it is missing or holds no such file.
+    :raises SourceError: If it is missing, another file, or holds none of these.
     """
     if export.is_file():
+        if not _unpacked(export.name.lower()).endswith(suffixes):
+            raise SourceError(source, str(export), f"is no export of this source; its files end in {_listed(suffixes)}")
         return [export]
     if not export.is_dir():
         raise SourceError(source, str(export), "does not exist; check the path of the export")
     found = [Path(item) for item in walk(str(export), suffixes) if isinstance(item, str)]
     if not found:
-        raise SourceError(source, str(export), f"holds no file named {', '.join('*' + one for one in suffixes)}")
+        raise SourceError(source, str(export), f"holds no file that ends in {_listed(suffixes)}")
     return found
 
 
@@ -121,6 +123,10 @@ def _parquet_rows(source: str, path: Path) -> Iterator[tuple[str, Any]]:
     except (ArrowException, OSError):  # its message may quote content
         where = f"damaged behind row {number}" if number else "no Parquet file, or cut short"
         raise SourceError(source, str(path), where) from None
+
+
+def _listed(suffixes: tuple[str, ...]) -> str:
+    return f"{', '.join(suffixes)}, plain or {' or '.join(PACKED)}"
 
 
 def _unpacked(name: str) -> str:

@@ -7,7 +7,7 @@ from functools import cache
 
 import requests
 
-from medte_eval.sources.access import LONGEST_WAIT, Host, Request
+from medte_eval.sources.access import Host, Request
 from medte_eval.sources.errors import SourceError, TransientError
 
 MAX_BYTES = 512 * 2**20  # the largest reply we know, a page of 1,000 whole studies, has some 30 MB
@@ -54,9 +54,6 @@ def ask(request: Request, agent: str, timeout: float) -> Reply:
             stream=True,
         ) as response:
             status, retry_after = response.status_code, _seconds(response.headers.get("Retry-After"))
-            if retry_after is not None and retry_after > LONGEST_WAIT:
-                reason = f"answered {status} and asks to be left alone for {retry_after:.0f} s; run again then"
-                raise SourceError(host.source, request.url, reason)
             if status in _PASSING:
                 raise TransientError(f"answered {status}", retry_after, status)
             if status != requests.codes.ok:

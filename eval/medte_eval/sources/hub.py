@@ -3,18 +3,19 @@
 import logging
 import os
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from medte_eval.sources.access import Access
 from medte_eval.sources.cache import Kept
 from medte_eval.sources.errors import SourceError
-from medte_eval.sources.exports import JSON, PARQUET, files, rows
+from medte_eval.sources.exports import PARQUET, files, rows
 
 logger = logging.getLogger(__name__)
 
 SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "dev": "validation", "test": "test"}
-_SUFFIXES = (*PARQUET, *JSON)
+_SUFFIXES = (*PARQUET, ".jsonl")
 
 
 def split_rows(access: Access, source: str, repository: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -65,5 +66,6 @@ def _download(access: Access, source: str, repository: str) -> Path:
         )
         raise SourceError(source, repository, what) from error
     logger.info("%s: hub snapshot %s", source, folder.name)
-    access.replies[f"hub:{repository}"] = Kept(b"", folder.name, "")
+    fetched = datetime.fromtimestamp(folder.stat().st_mtime, UTC).isoformat(timespec="seconds")
+    access.replies[f"hub:{repository}"] = Kept(b"", folder.name, fetched)
     return folder

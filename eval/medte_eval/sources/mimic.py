@@ -128,10 +128,9 @@ def sections(text: str) -> dict[str, str]:
     :returns: Headings of `SECTIONS`, in their spelling, to texts.
     """
     found: dict[str, str] = {}
-    headings = list(_HEADING.finditer(text))
-    ends = [*(following.start() for following in headings[1:]), len(text)]
-    for heading, end in zip(headings, ends, strict=True):
-        name, content = _NAMES[heading[1].lower()], " ".join(text[heading.end() : end].split())
+    _, *parts = _HEADING.split(text)  # a heading and the text behind it, in turns
+    for heading, behind in zip(parts[::2], parts[1::2], strict=True):
+        name, content = _NAMES[heading.lower()], " ".join(behind.split())
         if content and name in SECTIONS:
             found.setdefault(name, content)
     return found

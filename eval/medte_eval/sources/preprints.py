@@ -64,6 +64,10 @@ class _Page(BaseModel):
     messages: list[_Message] = []
     collection: list[_Record]
 
+    @property
+    def total(self) -> int:
+        return max((message.total for message in self.messages), default=0)
+
 
 @dataclass(frozen=True, slots=True)
 class Preprints:
@@ -88,14 +92,14 @@ class Preprints:
 
     def _fetched(self, start: datetime.date, end: datetime.date) -> Iterator[_Record]:
         host = Host(NAMES[self.server], _URL, _VARIABLE, _INTERVAL)
-        cursor = 0
+        cursor = total = 0
         while True:
             request = host.request(f"/details/{self.server}/{start}/{end}/{cursor}")
-            page = fetch_json(self.access, request, _Page, partial(_check, cursor))
+            page = fetch_json(self.access, request, _Page, partial(_check, cursor, total))
             if not page.collection:
                 return
             yield from page.collection
-            cursor += len(page.collection)
+            cursor, total = cursor + len(page.collection), max(total, page.total)
 
     def _exported(self, export: Path, start: datetime.date, end: datetime.date) -> Iterator[_Record]:
         name = NAMES[self.server]
@@ -106,12 +110,11 @@ class Preprints:
                     yield record
 
 
-def _check(cursor: int, request: Request, value: dict[str, Any]) -> None:
+def _check(cursor: int, total: int, request: Request, value: dict[str, Any]) -> None:
     """Tell the end of the list, an empty page, from one that is empty too early."""
     if value.get("collection") != []:
         return
-    page = checked(_Page, value, request.host.source, request.url)
-    total = max((message.total for message in page.messages), default=0)
+    total = max(total, checked(_Page, value, request.host.source, request.url).total)
     if cursor < total:
         raise TransientError(f"answered an empty page at {cursor} of {total}")
     if cursor == 0:

@@ -97,7 +97,7 @@ class Trials:
         export = self.access.export
         studies = self._exported(export) if export else self._fetched(limit)
         found = (study.study() for study in islice(studies, limit))
-        return not_none(found, SOURCE, str(export or HOST.variable), "gives no study")
+        return not_none(found, SOURCE, str(export or HOST.url), "gives no study")
 
     def _fetched(self, limit: int) -> Iterator[_Study]:
         asked = {"format": "json", "pageSize": str(min(limit, _PAGE)), "fields": "|".join(_FIELDS)}

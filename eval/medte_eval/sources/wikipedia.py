@@ -11,6 +11,7 @@ page's plain text with its headings as the API writes them: == Causes ==.
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from pydantic import BaseModel, Field, field_validator
 from medte_eval.sources.access import Access, Host, Request
 from medte_eval.sources.errors import SourceError, TransientError, not_none
 from medte_eval.sources.exports import JSON, files, rows
-from medte_eval.sources.shapes import checked, fetch_json
+from medte_eval.sources.shapes import Check, checked, fetch_json
 
 SOURCE = "Wikipedia"
 HOST = Host(SOURCE, "https://en.wikipedia.org/w/api.php", "MEDTE_WIKIPEDIA_URL", interval=0.1)
@@ -48,7 +49,7 @@ class Page:
 class _Extract(BaseModel):
     pageid: int
     title: str
-    extract: str = ""
+    extract: str
 
     def page(self) -> Page:
         return Page(self.pageid, self.title, sections(self.extract))
@@ -57,7 +58,6 @@ class _Extract(BaseModel):
 class _Exported(_Extract):
     category: str
     depth: int = 0
-    extract: str
 
 
 class _Extracts(BaseModel):
@@ -110,29 +110,30 @@ class Wikipedia:
         :raises SourceError: If there are none, or they cannot be had or read.
         """
         export = self.access.export
-        walked = self._exported(export, category, depth) if export else self._walk(f"Category:{category}", depth)
+        root = partial(_not_empty, category)
+        walked = self._exported(export, category, depth) if export else self._walk(f"Category:{category}", depth, root)
         found = (extract.page() for extract in islice(walked, limit))
         return not_none(found, SOURCE, f"category {category!r}", _NOTHING)
 
-    def _walk(self, category: str, depth: int) -> Iterator[_Extract]:
-        for member in self._members(category):
+    def _walk(self, category: str, depth: int, check: Check) -> Iterator[_Extract]:
+        for member in self._members(category, check):
             if member.ns == _PAGE_SPACE:
                 yield from self._extract(member)
             elif member.ns == _CATEGORY_SPACE and depth > 0:
-                yield from self._walk(member.title, depth - 1)
+                yield from self._walk(member.title, depth - 1, _check)
 
-    def _members(self, category: str) -> Iterator[_Member]:
+    def _members(self, category: str, check: Check) -> Iterator[_Member]:
         asked = {"list": "categorymembers", "cmtitle": category, "cmtype": "page|subcat", "cmlimit": "500"}
         go_on: dict[str, str] = {}
         while True:
             request = HOST.request(**_QUERY, **asked, **go_on)
-            reply = fetch_json(self.access, request, _MemberReply, _check)
+            reply = fetch_json(self.access, request, _MemberReply, check)
             yield from reply.query.categorymembers
             if reply.go_on is None:
                 return
             if go_on == (following := reply.go_on.model_dump()):
                 raise SourceError(SOURCE, request.url, "goes on with itself: field 'continue.cmcontinue' is as asked")
-            go_on = following
+            go_on, check = following, _check
 
     def _extract(self, member: _Member) -> Iterator[_Extract]:
         """Give a page's text, unless the page has gone. The API gives one whole page a request, whatever `exlimit`."""
@@ -154,9 +155,8 @@ def sections(extract: str) -> dict[str, str]:
 
     :param extract: Plain text with headings of the form ``== Causes ==``.
     """
-    found = list(_HEADING.finditer(extract))
-    ends = [*(following.start() for following in found[1:]), len(extract)]
-    return {head[2]: extract[head.end() : end].strip() for head, end in zip(found, ends, strict=True)}
+    parts = _HEADING.split(extract)  # the lead; then for each heading its marks, its title, and the text behind it
+    return {title: text.strip() for title, text in zip(parts[2::3], parts[3::3], strict=True)}
 
 
 def _check(request: Request, value: dict[str, Any]) -> None:
@@ -168,3 +168,11 @@ def _check(request: Request, value: dict[str, Any]) -> None:
     if code.startswith(_PASSING):
         raise TransientError(f"answered the error {code!r}")
     raise SourceError(SOURCE, request.url, f"answered the error {code!r}")
+
+
+def _not_empty(category: str, request: Request, value: dict[str, Any]) -> None:
+    """Refuse the list of a root category that holds nothing: it may be there another day."""
+    _check(request, value)
+    query = value.get("query")
+    if isinstance(query, dict) and query.get("categorymembers") == [] and "continue" not in value:
+        raise SourceError(SOURCE, f"category {category!r}", _NOTHING)
