@@ -6,20 +6,23 @@ import typer
 
 from es_ingest.faults import Exit
 from es_ingest.terminal import run_command
-from medte_eval.commands import build, run, share, tasks
+from medte_eval.commands import build, compare, run, share, tasks, tune
 
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,  # a traceback with local variables would show document text
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Evaluate embedding models, and Elasticsearch searches with them, on retrieval tasks.",
-    epilog="Exit status: 0 done, 1 a bug, 2 wrong usage, 4 model, 5 server, 6 index, 7 source, 130 interrupted.",
+    epilog="Exit status: 0 done, 1 a bug, 2 wrong usage, 3 some tasks failed and the others are done, 4 model,"
+    " 5 server, 6 index, 7 source, 130 interrupted.",
 )
 app.command()(run.run)
 app.command()(tasks.tasks)
 app.command()(build.build)
 app.command()(share.push)
 app.command()(share.pull)
+app.command()(compare.compare)
+app.command()(tune.tune)
 
 
 def main() -> None:

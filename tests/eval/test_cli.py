@@ -52,7 +52,7 @@ def test_help_needs_neither_mteb_nor_torch() -> None:
     ("arguments", "status", "message"),
     [
         (["--tasks", "Nothing"], 2, "unknown task 'Nothing'; `medte-eval tasks` lists them"),
-        (["--tasks", "MedQuADRetrieval", "--system", "magic"], 2, "the systems are encoder, dense, exact"),
+        (["--tasks", "MedQuADRetrieval", "--system", "magic"], 2, "the systems are encoder, bm25, dense, exact"),
         (["--tasks", "MedQuADRetrieval", "--index", "i"], 2, "does not take --index"),
         (["--tasks", "MedQuADRetrieval", "--top-k", "5"], 2, "'--top-k'"),
         (["--tasks", "beir:/no/such/folder"], 7, "/no/such/folder: is no folder"),
@@ -85,4 +85,4 @@ def test_an_interruption_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None
     done = CliRunner().invoke(app, ["run", "--tasks", "MedQuADRetrieval"])
 
     assert done.exit_code == 130
-    assert done.stderr.startswith("interrupted; the index made for the evaluation is removed")
+    assert done.stderr.startswith("interrupted; the indices made for the evaluation are removed")

@@ -10,18 +10,13 @@ import typer
 from es_ingest.commands.options import Device, Json, Quiet
 from es_ingest.faults import Exit, reported
 from es_ingest.terminal import notes_to_stderr, tell_error
+from medte_eval.commands.options import DataDir
 
 if TYPE_CHECKING:
     from medte_eval.tasks.benchmark.task import BenchmarkTask
     from medte_eval.tasks.building.build import Builder
     from medte_eval.tasks.building.rephrase import Rephraser
 
-DataDir = Annotated[
-    Path | None,
-    typer.Option(
-        help="Folder of built tasks (default: tasks in the cache folder).", envvar="MEDTE_EVAL_DATA", file_okay=False
-    ),
-]
 Exports = Annotated[
     list[str] | None,
     typer.Option(
@@ -162,7 +157,7 @@ def _rephraser(generator: Path | None, cache: Path, max_calls: int | None, calls
 def _build_all(
     builder: "Builder", chosen: "list[tuple[BenchmarkTask, bool]]", *, again: bool
 ) -> tuple[list[dict[str, Any]], Exit]:
-    """Build one after the other; the exit status is that of the first that could not be built."""
+    """Build one after the other; the exit status is that of the first that could not be built, if all could not."""
     from es_ingest.records import ReadError
     from medte_haystack.errors import ModelError, ModelNotAvailableError
 
@@ -189,7 +184,7 @@ def _build_all(
                 "notice": manifest.notice,
             }
         )
-    return done, status
+    return done, Exit.SOME_DEAD if status and any(one["status"] != "failed" for one in done) else status
 
 
 def _line(one: dict[str, Any]) -> str:

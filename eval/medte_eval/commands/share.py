@@ -8,7 +8,7 @@ import typer
 from es_ingest.commands.options import Json, Quiet
 from es_ingest.faults import reported
 from es_ingest.terminal import notes_to_stderr
-from medte_eval.commands.build import DataDir
+from medte_eval.commands.options import DataDir
 
 Names = Annotated[str, typer.Option("--tasks", help="Built tasks, separated by commas; MedTEB for all.")]
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from es_ingest.commands.options import Json
-from medte_eval.commands.build import DataDir, Exports, Mimic, Offline, exports_of
+from medte_eval.commands.build import Exports, Mimic, Offline, exports_of
+from medte_eval.commands.options import DataDir
 
 if TYPE_CHECKING:
     from medte_eval.tasks.listing import Listed

@@ -87,7 +87,7 @@ def find_tasks(
     found: dict[str, tuple[TaskRow, TaskOptions]] = {}
     for name in names:
         for row, its in _rows_of(name, options, data):
-            found.setdefault(f"{row.name}:{its.argument}", (row, its))
+            found.setdefault(row.name, (row, its))
     if not found:
         raise UnknownTaskError(f"no task is named; name one that `medte-eval tasks` lists, or {NAME} for all")
     if data is not None and not any(its.data for _, its in found.values()):
@@ -103,7 +103,7 @@ def _rows_of(name: str, options: TaskOptions, data: Path | None) -> Iterator[tup
         argument = name.partition(":")[2]
         if not argument:
             raise UnknownTaskError(f"{name!r} is not how the task is written; write {BEIR}:FOLDER")
-        yield TaskRow(BEIR, "Retrieval", _make_beir), replace(options, argument=argument)
+        yield TaskRow(name, "Retrieval", _make_beir), replace(options, argument=argument)
     elif (known := split_name(name)) is not None:
         own = data if known[0].name == MEDQUAD else None
         yield TaskRow(name, known[0].kind, _Maker(*known)), replace(options, data=own)
