@@ -46,7 +46,7 @@ def reported(*, interrupted: str = _GOES_ON) -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(Exit.OK) from None
     except Exception as error:
-        status = _status(error)
+        status = status_of(error)
         if status is None:
             raise
         tell_error(message_of(error))
@@ -59,7 +59,7 @@ def message_of(error: BaseException) -> str:
         return "interrupted"
     if isinstance(error, Terminated):
         return "terminated"
-    if not isinstance(error, Exception) or _status(error) is None:
+    if not isinstance(error, Exception) or status_of(error) is None:
         return type(error).__name__
     from medte_haystack.index.server_errors import NOT_ALLOWED, cause_of
 
@@ -72,7 +72,8 @@ def message_of(error: BaseException) -> str:
     )
 
 
-def _status(error: Exception) -> Exit | None:
+def status_of(error: Exception) -> Exit | None:
+    """Return the exit status of an error that a user can act on; None for a bug."""
     # Imported here, since `es-ingest --help` needs none of them.
     from elastic_transport import TransportError
     from elasticsearch import ApiError

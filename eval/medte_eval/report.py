@@ -1,72 +1,161 @@
-"""Prints outcomes on stdout: a plain table for people, one JSON object for programs."""
+"""Prints results on stdout: plain tables for people, one JSON object for programs."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from medte_eval.results import HEADLINE, Outcome
+from medte_eval.results import HEADLINE
 
-_NAMES = {"ndcg_at_10": "nDCG@10", "recall_at_10": "recall@10", "recall_at_1": "recall@1", "mrr_at_10": "MRR@10"}
+if TYPE_CHECKING:
+    from medte_eval.comparison import Comparison
+    from medte_eval.tuning import Tuned
+
+_NAMES = {
+    "ndcg_at_10": "nDCG@10",
+    "recall_at_10": "recall@10",
+    "recall_at_1": "recall@1",
+    "mrr_at_10": "MRR@10",
+    "f1": "F1",
+    "v_measure": "V-measure",
+    "similarity_f1": "F1",
+    "similarity_ap": "AP",
+    "similarity_accuracy": "accuracy",
+}
+_COUNTS = ("queries", "documents", "chunks")
+
+Result = Mapping[str, Any]
+"""What `Outcome.to_dict` gives."""
 
 
-def print_outcomes(outcomes: Sequence[Outcome], *, as_json: bool) -> None:
-    """Print what was measured.
+def print_results(results: Sequence[Result], failures: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    """Print what was measured, and what could not be.
 
-    :param outcomes: In the order in which they were run.
-    :param as_json: Print ``{"results": […]}`` instead.
+    :param results: In the order in which they were run.
+    :param failures: See `Failure.to_dict`.
+    :param as_json: Print ``{"results": […], "failures": […]}`` instead.
     """
     if as_json:
-        found = {"results": [outcome.to_dict() for outcome in outcomes]}
+        found = {"results": results, "failures": failures}
         typer.echo(json.dumps(found, ensure_ascii=False, allow_nan=False))
         return
-    heads = ["task", "system", *(_NAMES[name] for name in HEADLINE), "queries", "documents", "chunks", "index s"]
-    table = [[*heads, "search s"], *(_row(outcome) for outcome in outcomes)]
-    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
-    for row in table:
-        cells = [cell.ljust(width) if at < 2 else cell.rjust(width) for at, (cell, width) in _numbered(row, widths)]
-        typer.echo("  ".join(cells).rstrip())
-    typer.echo()
-    for name, values in _details(outcomes).items():
+    for kind in dict.fromkeys(one["task"]["type"] for one in results):
+        print_table(list(_table(kind, [one for one in results if one["task"]["type"] == kind])))
+        typer.echo()
+    for name, values in _details(results).items():
         for value in values:
             typer.echo(f"{name:8}{value}")
+    for one in failures:
+        typer.echo(f"failed  {one['task']}{' on ' + one['system'] if one['system'] else ''}: {one['message']}")
 
 
-def _numbered(row: list[str], widths: list[int]) -> list[tuple[int, tuple[str, int]]]:
-    return list(enumerate(zip(row, widths, strict=True)))
+def print_table(table: Sequence[Sequence[str]], *, left: int = 2) -> None:
+    """Print rows of equally many cells in columns.
+
+    :param left: How many columns are flush left.
+    """
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+    for row in table:
+        cells = [
+            cell.ljust(width) if at < left else cell.rjust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        typer.echo("  ".join(cells).rstrip())
 
 
-def _row(outcome: Outcome) -> list[str]:
-    kind = outcome.system.get("index_options", {}).get("type")
-    return [
-        outcome.task["name"],
-        f"{outcome.system['name']} ({kind})" if kind else outcome.system["name"],
-        *(f"{outcome.scores[name]:.4f}" for name in HEADLINE),
-        *(f"{outcome.counts[name]:,}" for name in ("queries", "documents", "chunks")),
-        *(f"{outcome.seconds[name]:.1f}" for name in ("indexing", "searching")),
-    ]
+def score_name(name: str) -> str:
+    """Return a score's name as people write it."""
+    return _NAMES.get(name, name)
 
 
-def _details(outcomes: Sequence[Outcome]) -> dict[str, list[str]]:
-    """Return what the table has no room for, each line once."""
+def system_name(result: Result) -> str:
+    """Return a system's name with what tells it from others of its kind."""
+    system = result["system"]
+    kind = (system.get("index_options") or {}).get("type")
+    parts = [kind, system.get("fusion"), system.get("index")]
+    told = ", ".join(str(part) for part in parts if part)
+    return f"{system['name']} ({told})" if told else str(system["name"])
+
+
+def _table(kind: str, results: Sequence[Result]) -> Iterable[list[str]]:
+    scores = list(dict.fromkeys((*HEADLINE.get(kind, ()), *(one["task"]["main_score"] for one in results))))
+    scores = [name for name in scores if any(name in one["scores"] for one in results)]
+    times = {"indexing": "index s", "searching": "search s"}
+    timed = any(one["latency"] for one in results)
+    yield ["task", "system", *map(score_name, scores), *_COUNTS, *times.values(), *(["p50 ms", "p99 ms"] * timed)]
+    for one in results:
+        yield [
+            one["task"]["name"],
+            system_name(one),
+            *(f"{one['scores'][name]:.4f}" if name in one["scores"] else "-" for name in scores),
+            *(f"{one['counts'][name]:,}" for name in _COUNTS),
+            *(f"{one['seconds'][name]:.1f}" for name in times),
+            *([f"{(one['latency'] or {}).get(name, 0):.1f}" for name in ("p50_ms", "p99_ms")] * timed),
+        ]
+
+
+def _details(results: Sequence[Result]) -> dict[str, list[str]]:
+    """Return what the tables have no room for, each line once."""
     lines: dict[str, dict[str, None]] = {"task": {}, "model": {}, "system": {}, "note": {}}
-    for outcome in outcomes:
-        model, system = outcome.model, dict(outcome.system)
-        revision = model["revision"] or "no revision"
-        lines["task"][f"{outcome.task['name']}: {outcome.task['description']}"] = None
-        lines["model"][
-            f"{model['name']}, {revision[:12]}, weights {model['weights_sha256'][:12]}, {model['dim']} dimensions,"
-            f" {model['max_tokens']} tokens, {model['precision']}"
-        ] = None
-        name, server = system.pop("name"), system.pop("server_version")
+    for one in results:
+        lines["task"][f"{one['task']['name']}: {one['task']['description']}"] = None
+        if one["model"]["name"]:
+            lines["model"][_model(one["model"])] = None
+        system = dict(one["system"])
+        system.pop("name")
+        server = system.pop("server_version")
         parts = [f"Elasticsearch {server}"] if server else []
         parts += [f"{key} {_short(value)}" for key, value in system.items() if value is not None]
-        lines["system"][f"{name}: {', '.join(parts) if parts else 'exact search by mteb'}"] = None
-        lines["note"].update(dict.fromkeys(outcome.notes))
+        if one.get("index_bytes"):
+            parts.append(f"{one['index_bytes'] / 1e6:,.1f} MB")
+        lines["system"][f"{system_name(one)}: {', '.join(parts) if parts else 'exact search by mteb'}"] = None
+        lines["note"].update(dict.fromkeys(one["notes"]))
+    reused = sum(bool(one.get("reused")) for one in results)
+    if reused:
+        lines["note"][f"{reused} of {len(results)} results were there already; --fresh makes them anew"] = None
     return {name: list(found) for name, found in lines.items()}
+
+
+def _model(model: Mapping[str, Any]) -> str:
+    revision = model["revision"] or "no revision"
+    return (
+        f"{model['name']}, {revision[:12]}, weights {model['weights_sha256'][:12]}, {model['dim']} dimensions,"
+        f" {model['max_tokens']} tokens, {model['precision']}"
+    )
 
 
 def _short(value: object) -> str:
     if isinstance(value, dict):
         return "/".join(f"{name}={one}" for name, one in value.items())
     return "+".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def print_comparisons(found: "Sequence[Comparison]") -> None:
+    """Print comparisons as a table."""
+    table = [["task", "of each item", "items", "A", "B", "B - A", "95 % interval", "p", "better", "worse"]]
+    for one in found:
+        interval = "-" if one.low is None or one.high is None else f"{one.low:+.4f} to {one.high:+.4f}"
+        table.append(
+            [
+                one.task,
+                "main score" if one.measure is None else score_name(one.measure),
+                *(f"{one.items:,}", f"{one.a:.4f}", f"{one.b:.4f}", f"{one.difference:+.4f}", interval),
+                "-" if one.p is None else f"{one.p:.4f}",
+                *(f"{number:,}" for number in (one.better, one.worse)),
+            ]
+        )
+    print_table(table)
+
+
+def print_tuned(tuned: "Tuned", file: str) -> None:
+    """Print learned weights and how they do."""
+    learned, compared = tuned.learned, tuned.comparison
+    weights = ", ".join(f"{one:g}" for one in learned.weights)
+    typer.echo(f"learned from {tuned.train:,} queries: fusion {learned.fusion}, weights {weights}")
+    names = {"dense": "dense alone", "bm25": "BM25 alone", "default": "hybrid, defaults", "learned": "hybrid, learned"}
+    rows = [[names[name], f"{score:.4f}"] for name, score in tuned.scores.items()]
+    print_table([[f"{compared.items:,} held-out queries", "nDCG@10"], *rows], left=1)
+    typer.echo()
+    print_comparisons([compared])
+    typer.echo(f"written to {file}; use it with `medte-eval run --system hybrid --weights {file}`")

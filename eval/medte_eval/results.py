@@ -4,17 +4,33 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
+
+from medte_eval.files import write_whole
 
 if TYPE_CHECKING:
     from mteb.results import TaskResult
 
-HEADLINE = ("ndcg_at_10", "recall_at_10", "recall_at_1", "mrr_at_10")
+    from medte_eval.items import Items
+
+HEADLINE: Mapping[str, Sequence[str]] = {
+    "Retrieval": ("ndcg_at_10", "recall_at_10", "recall_at_1", "mrr_at_10"),
+    "Classification": ("f1", "accuracy"),
+    "Clustering": ("v_measure",),
+    "PairClassification": ("similarity_f1", "similarity_ap", "similarity_accuracy"),
+}
+"""Scores that are printed, by mteb's task types; of other types the main score."""
+RUN_SUFFIX = ".run.json"
 _PACKAGES = ("medte", "mteb", "torch", "transformers", "elasticsearch", "numpy")
+
+
+class ResultError(ValueError):
+    """A result file that cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +39,14 @@ class Outcome:
 
     :param result: mteb's own result.
     :param task: Name, description and data of the task.
-    :param system: Name and parameters of the system; of the server, if there was one.
-    :param model: What the model is.
+    :param system: Name and settings of the system; version of the server, if there was one.
+    :param model: What the model is; its ``name`` is None if there was none.
     :param counts: Queries, documents, chunks, truncated texts, and source rows left out.
     :param seconds: Of indexing and searching.
     :param notes: What a reader of the scores must know.
+    :param details: The index's mapping and size.
+    :param latency: Of single queries; see `measure_latency`.
+    :param items: Rankings, judgements, and scores of each query, pair or text.
     """
 
     result: "TaskResult"
@@ -37,59 +56,146 @@ class Outcome:
     counts: Mapping[str, int]
     seconds: Mapping[str, float]
     notes: tuple[str, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
+    latency: Mapping[str, Any] | None = None
+    items: "Items | None" = None
 
     @property
     def scores(self) -> dict[str, float]:
-        """The scores that are printed, in [0, 1]."""
-        (found,) = self.result.scores["test"]
-        return {name: float(found[name]) for name in HEADLINE}
+        """The scores that are printed, in [0, 1], each the mean over the task's splits and subsets."""
+        every = [one for of_split in self.result.scores.values() for one in of_split]
+        names = dict.fromkeys((*HEADLINE.get(self.task["type"], ()), self.main_score))
+        kept = {name: [float(one[name]) for one in every] for name in names if all(name in one for one in every)}
+        return {name: math.fsum(values) / len(values) for name, values in kept.items()}
 
     @property
     def main_score(self) -> str:
         """Name of the task's main score."""
         return str(self.task["main_score"])
 
+    @property
+    def key(self) -> str:
+        """What the same evaluation has again, and one of other data, settings or weights has not."""
+        return key_of(self.task, self.system, self.model)
+
     def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON-able values: all but mteb's further scores."""
-        return {
+        """Return it as JSON-able values: all but mteb's further scores and the single items."""
+        found = {
+            "key": self.key,
             "task": dict(self.task),
             "system": dict(self.system),
             "model": dict(self.model),
             "scores": self.scores,
             "counts": dict(self.counts),
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
+            "latency": None if self.latency is None else dict(self.latency),
             "phases": [dict(phase) for phase in self.result.evaluation_phases or ()],
             "notes": list(self.notes),
             "versions": {name: version(name) for name in _PACKAGES},
+            **self.details,
         }
+        finite: dict[str, Any] = _finite(found)
+        return finite
 
     def file_stem(self) -> str:
-        """Return a file name that the same run has again, and a run with other parameters or data has not."""
-        decides = json.dumps([dict(self.task), dict(self.system), dict(self.model)], sort_keys=True, default=str)
-        words = (self.task["name"], self.model["name"], self.system["name"])
-        readable = "__".join(re.sub(r"[^A-Za-z0-9.]+", "-", str(word)).strip("-") for word in words)
-        return f"{readable}__{hashlib.sha256(decides.encode()).hexdigest()[:8]}"
+        """Return a file name that the same evaluation has again, and another has not."""
+        return file_stem(self.task, self.system, self.model)
 
-    def write(self, folder: Path) -> tuple[Path, Path]:
-        """Write mteb's result and the run beside it; the same run overwrites its earlier files.
+    def write(self, folder: Path) -> dict[str, Any]:
+        """Write its files, each of them whole or not at all; the same evaluation overwrites its earlier files.
+
+        mteb's `TaskResult` (``*.json``), the rankings and judgements in TREC's formats (``*.trec``, ``*.qrels``), a
+        line for every query, pair or text (``*.items.jsonl``), and, when the others are there, all the rest
+        (``*.run.json``), which names them.
 
         :param folder: Where; it is made when it is missing.
-        :returns: Path of mteb's `TaskResult` (``*.json``), path of the rest (``*.run.json``).
+        :returns: What was written into the last.
+        :raises OSError: If a file cannot be written.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        scores, run = folder / f"{self.file_stem()}.json", folder / f"{self.file_stem()}.run.json"
-        _finite(self.result).to_disk(scores)
-        run.write_text(json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
-        return scores, run
+        stem = self.file_stem()
+        files: dict[str, str] = {}
+
+        def put(kind: str, name: str, parts: Iterable[str]) -> None:
+            write_whole(folder / name, parts)
+            files[kind] = name
+
+        put("mteb", f"{stem}.json", [_mteb_json(self.result)])
+        if self.items is not None and self.items.rows:
+            put("items", f"{stem}.items.jsonl", (json.dumps(row) + "\n" for row in self.items.rows))
+        if self.items is not None and self.items.run is not None and self.items.qrels is not None:
+            from medte_eval.items import trec_qrels, trec_run
+
+            judged = f"{_readable(self.task['name'])}__{self.task['data_sha256'][:12]}.qrels"
+            put("run", f"{stem}.trec", trec_run(self.items.run, stem))
+            put("qrels", judged, trec_qrels(self.items.qrels))
+        found = {**self.to_dict(), "files": files}
+        text = json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False)
+        write_whole(folder / f"{stem}{RUN_SUFFIX}", [text, "\n"])
+        return found
 
 
-def _finite(result: "TaskResult") -> "TaskResult":
-    """Leave out what mteb could not compute: NaN is no JSON."""
-    kept = {
-        split: [{name: value for name, value in one.items() if not _is_nan(value)} for one in scores]
-        for split, scores in result.scores.items()
-    }
-    return result.model_copy(update={"scores": kept})
+def key_of(task: Mapping[str, Any], system: Mapping[str, Any], model: Mapping[str, Any]) -> str:
+    """Return a hash of everything that decides a result: data, settings, model and its weights, server version."""
+    data = {name: task.get(name) for name in ("name", "type", "data_sha256", "sampled_queries", "seed", "top_k")}
+    decides = json.dumps([data, dict(system), dict(model)], sort_keys=True, default=str)
+    return hashlib.sha256(decides.encode()).hexdigest()
+
+
+def file_stem(task: Mapping[str, Any], system: Mapping[str, Any], model: Mapping[str, Any]) -> str:
+    """Return the name of a result's files, without their endings."""
+    words = (task["name"], model["name"] or "no-model", system["name"])
+    return f"{'__'.join(map(_readable, words))}__{key_of(task, system, model)[:12]}"
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """Read what :meth:`Outcome.write` wrote last.
+
+    :param path: A file ``*.run.json``.
+    :raises ResultError: If it cannot be read, is none, or files that it names are missing.
+    """
+    try:
+        found = json.loads(path.read_text("utf-8"))
+        missing = [name for name in found["files"].values() if not (path.parent / name).is_file()]
+    except OSError as error:
+        raise ResultError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ResultError(f"{path} is no result of `medte-eval run`; name one of its *{RUN_SUFFIX}") from None
+    if missing:
+        raise ResultError(f"{path} names {missing[0]}, which is not there; run the task again")
+    return dict(found)
+
+
+def earlier_result(
+    folder: Path, task: Mapping[str, Any], system: Mapping[str, Any], model: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """Return the result that a folder has of the same evaluation; None if it has none that is whole."""
+    try:
+        found = read_result(folder / f"{file_stem(task, system, model)}{RUN_SUFFIX}")
+    except ResultError:
+        return None
+    return found if found.get("key") == key_of(task, system, model) else None
+
+
+def _readable(word: object) -> str:
+    return re.sub(r"[^A-Za-z0-9.]+", "-", str(word)).strip("-")
+
+
+def _mteb_json(result: "TaskResult") -> str:
+    """Return mteb's file of a result, without what could not be computed: NaN is no JSON."""
+    with TemporaryDirectory() as place:
+        path = Path(place) / "result.json"
+        result.model_copy(update={"scores": _finite(result.scores)}).to_disk(path)
+        return path.read_text("utf-8")
+
+
+def _finite(value: Any) -> Any:
+    """Return JSON-able values without numbers that are none: left out of objects, null in lists."""
+    if isinstance(value, Mapping):
+        return {name: _finite(one) for name, one in value.items() if not _is_nan(one)}
+    if isinstance(value, list | tuple):
+        return [None if _is_nan(one) else _finite(one) for one in value]
+    return value
 
 
 def _is_nan(value: object) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,10 @@ import pytest
 from elasticsearch import Elasticsearch
 
 from es_ingest.cluster import Connection
-from medte_eval.systems import SYSTEMS, SystemOptions
+from medte_eval.systems import SystemOptions, find_systems
 from medte_eval.systems.corpus import CorpusIndex
-from medte_eval.systems.system import System, silent
+from medte_eval.systems.system import ShowProgress, System, silent
+from medte_eval.systems.texts import TextIndex
 from medte_haystack.encoder import Encoder
 
 CONDITIONS = (
@@ -84,19 +86,36 @@ def client(connection: Connection) -> Iterator[Elasticsearch]:
         assert evaluation_indices(client) <= before
 
 
+@dataclass
+class Given:
+    """What systems are made of, without a command around it."""
+
+    options: SystemOptions
+    connection: Connection
+    encoder: Encoder
+    chunks: CorpusIndex
+    texts: TextIndex
+    show: ShowProgress = silent
+
+
 @pytest.fixture
-def opened(client: Elasticsearch, encoder: Encoder) -> Iterator[Callable[..., System]]:
+def opened(client: Elasticsearch, connection: Connection, encoder: Encoder) -> Iterator[Callable[..., System]]:
     """Opens systems by name; those with the same options share an index, which is removed after the test."""
-    indices: dict[SystemOptions, CorpusIndex] = {}
+    made: dict[tuple[Any, ...], Given] = {}
 
     def open_system(name: str, **given: Any) -> System:
         options = SystemOptions(**given)
-        index = indices.setdefault(options, CorpusIndex(client, encoder, options))
-        return SYSTEMS[name].open(encoder, index, options, silent)
+        of_index = (options.index, options.quantisation, options.chunk_tokens)
+        if of_index not in made:
+            index, texts = CorpusIndex(client, encoder, options), TextIndex(client)
+            made[of_index] = Given(options, connection, encoder, index, texts)
+        (chosen,) = find_systems([name], options)
+        return chosen.open(replace(made[of_index], options=options))
 
     yield open_system
-    for index in indices.values():
-        index.close()
+    for one in made.values():
+        one.chunks.close()
+        one.texts.close()
 
 
 def evaluation_indices(client: Elasticsearch) -> set[str]:

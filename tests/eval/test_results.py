@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from mteb.results import TaskResult
 
-from medte_eval.report import print_outcomes
+from medte_eval.report import print_results
 from medte_eval.results import Outcome
 from medte_eval.run import evaluate
 from medte_eval.systems.system import System
@@ -30,7 +30,9 @@ def test_mtebs_result_and_the_run_are_written(outcome: Outcome, tmp_path: Path) 
     (first,) = outcome.result.scores["test"]
     first["nauc_ndcg_at_1_max"] = math.nan
 
-    scores, run = outcome.write(tmp_path / "new" / "folder")
+    folder = tmp_path / "new" / "folder"
+    files = outcome.write(folder)["files"]
+    scores, run = folder / files["mteb"], folder / f"{outcome.file_stem()}.run.json"
 
     strict_json(scores.read_text())
     read = TaskResult.from_disk(scores)
@@ -60,7 +62,7 @@ def test_the_same_run_overwrites_its_files_and_another_does_not(
 
 
 def test_the_table_is_plain(outcome: Outcome, capsys: pytest.CaptureFixture[str]) -> None:
-    print_outcomes([outcome, outcome], as_json=False)
+    print_results([outcome.to_dict(), outcome.to_dict()], [], as_json=False)
 
     text = capsys.readouterr().out
     assert "\x1b" not in text

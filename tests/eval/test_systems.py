@@ -12,7 +12,6 @@ from mteb.models import EncoderProtocol, SearchProtocol
 from es_ingest.cluster import Connection
 from es_ingest.ingest import Ingester
 from es_ingest.readers import read
-from es_ingest.search import Searcher
 from medte_eval.run import evaluate
 from medte_eval.systems import SystemOptions, UnknownSystemError, find_systems
 from medte_eval.systems.corpus import CorpusIndex
@@ -23,6 +22,7 @@ from medte_eval.tasks.beir import BeirRetrieval
 from medte_eval.tasks.medquad import MedQuADRetrieval
 from medte_haystack.encoder import Encoder
 from medte_haystack.errors import FingerprintMismatchError, IndexContractError, IndexMissingError
+from medte_haystack.retrieval import Target
 
 from .conftest import evaluation_indices
 
@@ -41,7 +41,10 @@ def test_encoder_exact_and_flat_search_score_the_same(opened: Opened, medquad: P
     assert encoder.counts == dense.counts == exact.counts
     assert dense.counts == {"queries": 31, "documents": 31, "chunks": 31, "truncated": 0, "left_out": 0}
     assert dense.system["index_options"] == {"type": "flat"}
-    assert dense.system["num_candidates"] == 1000
+    assert dense.details["num_candidates"] == 1000
+    assert dense.details["index_bytes"] > 31 * 384 * 4
+    assert dense.details["mapping"]["properties"]["embedding"]["index_options"] == {"type": "flat"}
+    assert dense.details["mapping"]["_meta"].keys() == {"medte"}
     assert dense.system["server_version"] == "9.9"
     assert dense.system["analyzer"]
     assert encoder.model == exact.model
@@ -76,7 +79,7 @@ def test_the_systems_find_the_same_documents_with_the_same_cosines(opened: Opene
     found = []
     for system in (opened("dense", quantisation="flat"), opened("exact", quantisation="flat")):
         assert isinstance(system, SearchProtocol)
-        assert not isinstance(system, EncoderProtocol)
+        assert isinstance(system, EncoderProtocol)
         mteb = {"task_metadata": task.metadata, "hf_split": "test", "hf_subset": "default", "encode_kwargs": {}}
         system.index(task.data["corpus"], num_proc=None, **mteb)
         found.append(system.search(task.data["queries"], top_k=10, num_proc=None, **mteb))
@@ -157,12 +160,12 @@ def test_the_index_is_removed_when_searching_fails(
 ) -> None:
     made: list[str] = []
 
-    def fail(searcher: Searcher, *_: object, **__: object) -> None:
-        assert client.indices.exists(index=searcher.index)
-        made.append(searcher.index)
+    def fail(system: DenseSystem, target: Target, *_: object) -> None:
+        assert client.indices.exists(index=target.index)
+        made.append(target.index)
         raise error
 
-    monkeypatch.setattr(Searcher, "search_vector", fail)
+    monkeypatch.setattr(DenseSystem, "_find", fail)
     with pytest.raises(error), closing(CorpusIndex(client, encoder, SystemOptions())) as index:
         evaluate(MedQuADRetrieval(medquad, queries=1), DenseSystem(index))
 
@@ -181,7 +184,7 @@ def test_an_index_that_cannot_be_removed_hides_no_error(
     before = evaluation_indices(client)
     index = CorpusIndex(connection.client(), encoder, SystemOptions())
     evaluate(BeirRetrieval(beir, queries=1), DenseSystem(index))
-    name = DenseSystem(index).parameters()["index"]
+    name = DenseSystem(index).settings()["index"]
     (left,) = evaluation_indices(client) - before
 
     index.client = connection.client(hosts=["http://localhost:1"], max_retries=0)
@@ -205,15 +208,20 @@ def test_a_second_task_replaces_the_index_of_the_first(
 
 
 def test_unknown_systems_and_options_are_told() -> None:
-    with pytest.raises(UnknownSystemError, match="unknown system 'magic'; the systems are encoder, dense, exact"):
+    known = "encoder, bm25, dense, exact, hybrid, pipeline:FILE.yaml"
+    with pytest.raises(UnknownSystemError, match=f"unknown system 'magic'; the systems are {known}"):
         find_systems(["magic"], SystemOptions())
     with pytest.raises(UnknownSystemError, match="encoder does not take --quantisation"):
         find_systems(["encoder"], SystemOptions(quantisation="flat"))
     with pytest.raises(UnknownSystemError, match="encoder, exact does not take --num-candidates"):
         find_systems(["encoder", "exact"], SystemOptions(num_candidates=100))
+    with pytest.raises(UnknownSystemError, match="bm25 does not take --oversample"):
+        find_systems(["bm25"], SystemOptions(oversample=2))
     with pytest.raises(UnknownSystemError, match="an existing index has its quantisation"):
         find_systems(["dense"], SystemOptions(index="i", quantisation="flat"))
+    with pytest.raises(UnknownSystemError, match=r"write pipeline:FILE\.yaml"):
+        find_systems(["pipeline"], SystemOptions())
     with pytest.raises(UnknownSystemError, match="no system is named"):
         find_systems([], SystemOptions())
-    rows = find_systems(["dense", "exact", "dense"], SystemOptions(num_candidates=100))
-    assert [row.name for row in rows] == ["dense", "exact"]
+    chosen = find_systems(["dense", "exact", "dense"], SystemOptions(num_candidates=100))
+    assert [one.name for one in chosen] == ["dense", "exact"]

@@ -1,14 +1,21 @@
 """The systems by name: one row each. Importing this package is cheap: a system is imported when it is opened."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from es_ingest.cluster import Connection
     from medte_eval.systems.corpus import CorpusIndex
     from medte_eval.systems.system import ShowProgress, System
+    from medte_eval.systems.texts import TextIndex
     from medte_haystack.encoder import Encoder
+
+
+OWN_STORES = "own_stores"
+"""In a pipeline's settings: whether its document stores were left as its file has them."""
 
 
 class UnknownSystemError(ValueError):
@@ -23,17 +30,51 @@ class SystemOptions:
     :param quantisation: Vector index type of an index made for the task.
     :param chunk_tokens: Most tokens of a chunk in it.
     :param num_candidates: Candidates that a shard looks at, at least.
+    :param oversample: How many times the hits quantised vectors are compared again as floats, 0 for none.
+    :param fusion: How a hybrid search makes two rankings one.
+    :param weights: Of its dense and its lexical side.
+    :param own_stores: Leave the document stores of a pipeline as its file has them.
     """
 
     index: str | None = None
     quantisation: str | None = None
     chunk_tokens: int | None = None
     num_candidates: int | None = None
+    oversample: float | None = None
+    fusion: str | None = None
+    weights: tuple[float, float] | None = None
+    own_stores: bool | None = None
 
     def given(self) -> set[str]:
         """Return the names of what was chosen."""
-        names = ("index", "quantisation", "chunk_tokens", "num_candidates")
-        return {name for name in names if getattr(self, name) is not None}
+        return {one.name for one in fields(self) if getattr(self, one.name) is not None}
+
+
+class Resources(Protocol):
+    """What systems are made of; each is made when it is first asked for, and shared."""
+
+    options: SystemOptions
+    show: "ShowProgress"
+
+    @property
+    def connection(self) -> "Connection":
+        """The server."""
+        ...
+
+    @property
+    def encoder(self) -> "Encoder":
+        """The model."""
+        ...
+
+    @property
+    def chunks(self) -> "CorpusIndex":
+        """An index of chunks with vectors."""
+        ...
+
+    @property
+    def texts(self) -> "TextIndex":
+        """An index of whole documents without vectors."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,53 +84,98 @@ class SystemRow:
     :param name: As given to ``--system``.
     :param description: One line.
     :param options: Names of the `SystemOptions` it takes.
-    :param open: Makes it, of a model, the index it shares (None where `uses_index` is false), options, and progress.
-    :param uses_index: Whether it searches an index, and so needs a server.
+    :param open: Makes it; takes what stood behind the colon of its name.
+    :param argument: What must stand there; "" for nothing.
+    :param uses_server: Whether it needs a server.
     """
 
     name: str
     description: str
     options: frozenset[str]
-    open: Callable[["Encoder", "CorpusIndex | None", SystemOptions, "ShowProgress"], "System"]
-    uses_index: bool = True
+    open: Callable[[Resources, str], "System"]
+    argument: str = ""
+    uses_server: bool = True
+
+    @property
+    def usage(self) -> str:
+        """The name as one writes it."""
+        return f"{self.name}:{self.argument}" if self.argument else self.name
 
 
-def _encoder(
-    encoder: "Encoder",
-    index: "CorpusIndex | None",  # noqa: ARG001
-    options: SystemOptions,  # noqa: ARG001
-    show: "ShowProgress",
-) -> "System":
+@dataclass(frozen=True, slots=True)
+class ChosenSystem:
+    """A system that was asked for.
+
+    :param row: Its kind.
+    :param argument: What stood behind the colon.
+    """
+
+    row: SystemRow
+    argument: str = ""
+
+    @property
+    def name(self) -> str:
+        """As it was asked for."""
+        return f"{self.row.name}:{self.argument}" if self.argument else self.row.name
+
+    def open(self, resources: Resources) -> "System":
+        """Make it."""
+        return self.row.open(resources, self.argument)
+
+
+def _encoder(given: Resources, argument: str) -> "System":  # noqa: ARG001
     from medte_eval.systems.encoder import EncoderSystem
 
-    return EncoderSystem(encoder, show=show)
+    return EncoderSystem(given.encoder, show=given.show)
 
 
-def _dense(
-    encoder: "Encoder",  # noqa: ARG001
-    index: "CorpusIndex | None",
-    options: SystemOptions,
-    show: "ShowProgress",  # noqa: ARG001
-) -> "System":
+def _dense(given: Resources, argument: str) -> "System":  # noqa: ARG001
     from medte_eval.systems.dense import DenseSystem
 
-    assert index is not None  # noqa: S101  the row says that it uses one
-    return DenseSystem(index, num_candidates=options.num_candidates)
+    options = given.options
+    return DenseSystem(
+        given.chunks, num_candidates=options.num_candidates, oversample=options.oversample, show=given.show
+    )
 
 
-def _exact(
-    encoder: "Encoder",  # noqa: ARG001
-    index: "CorpusIndex | None",
-    options: SystemOptions,  # noqa: ARG001
-    show: "ShowProgress",  # noqa: ARG001
-) -> "System":
+def _exact(given: Resources, argument: str) -> "System":  # noqa: ARG001
     from medte_eval.systems.exact import ExactSystem
 
-    assert index is not None  # noqa: S101  the row says that it uses one
-    return ExactSystem(index)
+    return ExactSystem(given.chunks, given.show)
 
 
-_INDEX_OPTIONS = frozenset({"index", "quantisation", "chunk_tokens"})
+def _bm25(given: Resources, argument: str) -> "System":  # noqa: ARG001
+    from medte_eval.systems.bm25 import Bm25System
+
+    chunked = bool(given.options.given() & {"index", "chunk_tokens"})
+    return Bm25System(given.chunks if chunked else given.texts, given.show)
+
+
+def _hybrid(given: Resources, argument: str) -> "System":  # noqa: ARG001
+    from medte_eval.systems.hybrid import HybridSystem
+    from medte_haystack.retrieval import DEFAULT_FUSION
+
+    options = given.options
+    return HybridSystem(
+        given.chunks,
+        fusion=options.fusion or DEFAULT_FUSION,
+        weights=options.weights,
+        num_candidates=options.num_candidates,
+        oversample=options.oversample,
+        show=given.show,
+    )
+
+
+def _pipeline(given: Resources, argument: str) -> "System":
+    from medte_eval.systems.pipeline import PipelineSystem
+
+    connection = None if given.options.own_stores else given.connection
+    return PipelineSystem(Path(argument), given.chunks, connection, given.show)
+
+
+_INDEX = frozenset({"index", "quantisation", "chunk_tokens"})
+_CHUNKS = frozenset({"index", "chunk_tokens"})
+_VECTORS = _INDEX | {"num_candidates", "oversample"}
 
 SYSTEMS: Mapping[str, SystemRow] = MappingProxyType(
     {
@@ -100,34 +186,56 @@ SYSTEMS: Mapping[str, SystemRow] = MappingProxyType(
                 "the model alone: whole documents, exact search by mteb",
                 frozenset(),
                 _encoder,
-                uses_index=False,
+                uses_server=False,
             ),
             SystemRow(
-                "dense",
-                "Elasticsearch: chunks indexed and searched as es-ingest does",
-                _INDEX_OPTIONS | {"num_candidates"},
-                _dense,
+                "bm25",
+                "Elasticsearch by words: whole documents, or chunks",
+                frozenset({"index", "chunk_tokens"}),
+                _bm25,
             ),
-            SystemRow("exact", "brute force over the vectors of the index", _INDEX_OPTIONS, _exact),
+            SystemRow("dense", "Elasticsearch: chunks indexed and searched as es-ingest does", _VECTORS, _dense),
+            SystemRow("exact", "brute force over the vectors of the index", _INDEX, _exact),
+            SystemRow("hybrid", "Elasticsearch by vectors and by words", _VECTORS | {"fusion", "weights"}, _hybrid),
+            SystemRow(
+                "pipeline",
+                "any Haystack query pipeline on the task's index",
+                _INDEX | {"own_stores"},
+                _pipeline,
+                argument="FILE.yaml",
+            ),
         )
     }
 )
 
 
-def find_systems(names: Sequence[str], options: SystemOptions) -> list[SystemRow]:
+def find_systems(names: Sequence[str], options: SystemOptions) -> list[ChosenSystem]:
     """Look systems up and check that they take the options.
 
-    :raises UnknownSystemError: If one is not known, or none of them takes one of the options.
+    :param names: Such as ``dense`` or ``pipeline:FILE.yaml``.
+    :raises UnknownSystemError: If one is not known or lacks its argument, or none of them takes one of the options.
     """
-    unknown = next((name for name in names if name not in SYSTEMS), None)
-    if unknown is not None or not names:
-        what = "no system is named" if unknown is None else f"unknown system {unknown!r}"
-        raise UnknownSystemError(f"{what}; the systems are {', '.join(SYSTEMS)}")
-    rows = [SYSTEMS[name] for name in dict.fromkeys(names)]
-    taken = frozenset[str]().union(*(row.options for row in rows))
+    chosen = [_find(name) for name in dict.fromkeys(names)]
+    if not chosen:
+        raise UnknownSystemError(f"no system is named; the systems are {_known()}")
+    taken = frozenset[str]().union(*(one.row.options for one in chosen))
     for option in sorted(options.given() - taken):
         flag = "--" + option.replace("_", "-")
         raise UnknownSystemError(f"system {', '.join(names)} does not take {flag}; leave it out")
     if options.index is not None and options.given() & {"quantisation", "chunk_tokens"}:
         raise UnknownSystemError("an existing index has its quantisation and chunks; leave those options out")
-    return rows
+    return chosen
+
+
+def _find(name: str) -> ChosenSystem:
+    kind, _, argument = name.partition(":")
+    row = SYSTEMS.get(kind)
+    if row is None:
+        raise UnknownSystemError(f"unknown system {name!r}; the systems are {_known()}")
+    if bool(argument) != bool(row.argument):
+        raise UnknownSystemError(f"{name!r} is not how the system is written; write {row.usage}")
+    return ChosenSystem(row, argument)
+
+
+def _known() -> str:
+    return ", ".join(row.usage for row in SYSTEMS.values())

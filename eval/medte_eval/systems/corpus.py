@@ -2,22 +2,26 @@
 
 import logging
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Protocol
-from uuid import uuid4
 
 from elastic_transport import TransportError
-from elasticsearch import ApiError, Elasticsearch
+from elasticsearch import ApiError, BadRequestError, Elasticsearch
 
 from es_ingest.ingest import Ingester
 from es_ingest.records import Record
-from es_ingest.search import Searcher
+from es_ingest.search import readable_index
 from medte_eval.systems import SystemOptions
+from medte_eval.systems.ownership import META_KEY, Owner
 from medte_eval.systems.system import Measured, ShowProgress, silent
-from medte_haystack.encoder import Encoder
+from medte_haystack.encoder import Encoder, TokenSplitter
 from medte_haystack.errors import IndexContractError
+from medte_haystack.index import DEFAULT_QUANTISATION, Fingerprint, describe_index, detect_server, index_options, run
 from medte_haystack.index.contract import CHUNK_INDEX, EMBEDDING, PARENT_ID
-from medte_haystack.index.mapping import META_KEY
+from medte_haystack.index.lifecycle import ANALYZERS
+from medte_haystack.retrieval import Target
 
 logger = logging.getLogger(__name__)
 
@@ -32,72 +36,71 @@ class Corpus(Protocol):
     def __getitem__(self, column: str) -> Any: ...
 
 
-class CorpusIndex:
-    """Puts a task's corpus into an index, or checks that a given index holds it; several systems may share it.
+class EvaluationIndex(ABC):
+    """Puts a corpus into an index; several systems may share it. The last one made is there until :meth:`close`.
 
     :param client: The server.
-    :param encoder: The model.
-    :param options: Existing index to use, or how the ones made here shall be.
     :param show: Shows how far indexing is.
     """
 
-    def __init__(
-        self,
-        client: Elasticsearch,
-        encoder: Encoder,
-        options: SystemOptions,
-        show: ShowProgress = silent,
-    ) -> None:
+    def __init__(self, client: Elasticsearch, show: ShowProgress = silent) -> None:
         self.client = client
-        self.encoder = encoder
-        self.given = options.index
-        self.quantisation = options.quantisation
-        self.chunk_tokens = options.chunk_tokens
         self._show = show
+        self._owner = Owner()
         self._made: str | None = None
-        self._opened: tuple[Corpus, Searcher, Measured] | None = None
+        self._opened: tuple[Corpus, Target, Measured] | None = None
+        self._analyzer: str | None = None
 
-    def open(self, corpus: Corpus) -> tuple[Searcher, Measured]:
-        """Make the corpus searchable; an index made for another corpus before is removed.
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """Return all of the index that decides what is found in it, as it is known before it is made."""
 
-        :param corpus: Rows with ``id``, ``title`` and ``text``; the same object again is not indexed again.
-        :returns: What searches it, and how much it is; the seconds are those of making it.
-        :raises FingerprintMismatchError: If the given index was made with another model.
-        :raises IndexContractError: If the server refused documents, or the given index has none of the corpus.
+    @abstractmethod
+    def _make(self, name: str, corpus: Corpus, mark: dict[str, Any]) -> int:
+        """Put a corpus into a new index, searchable, and return how many texts were cut.
+
+        :param mark: Belongs into the mapping's `_meta` from the beginning.
         """
-        if self._opened is not None and self._opened[0] is corpus:
+
+    @property
+    def name(self) -> str | None:
+        """Name of the index in use."""
+        return self._made
+
+    def open(self, corpus: Corpus) -> tuple[Target, Measured]:
+        """Make a corpus searchable; the index of the corpus before is removed.
+
+        :param corpus: Rows with ``id``, ``title`` and ``text``; an equal one is not indexed again.
+        :returns: What to search, and how much it is; the seconds are those of making it.
+        :raises IndexContractError: If the server refused documents.
+        """
+        if self._opened is not None and (self._opened[0] is corpus or self._opened[0] == corpus):
             return self._opened[1], self._opened[2]
         self.close()
         started = time.perf_counter()
-        name, truncated = (self.given, 0) if self.given is not None else self._ingest(corpus)
-        searcher = Searcher(self.client, name, self.encoder)
-        if self.given is not None:
-            self._check_holds(corpus)
+        name, truncated = self._provide(corpus)
+        target = Target(name, run(self.client, describe_index(name)), run(self.client, detect_server()))
         chunks = int(self.client.count(index=name)["count"])
         measured = Measured(self._documents(name), chunks, truncated, time.perf_counter() - started)
-        self._opened = corpus, searcher, measured
-        return searcher, measured
+        self._opened = corpus, target, measured
+        return target, measured
 
-    def describe(self) -> dict[str, Any]:
-        """Return how the index in use is made; its name only if it was given."""
-        name = self.given or self._made
+    def details(self) -> dict[str, Any]:
+        """Return the mapping of the index in use and its size on disk, of its primary shards alone."""
+        name = self.name
         if name is None:
             return {}
-        found = self.client.indices.get(index=name)
-        ((_, body),) = found.items()
-        made_by = body["mappings"]["_meta"][META_KEY]
-        settings = body["settings"]["index"]
+        (found,) = self.client.indices.get_mapping(index=name).values()
+        mapping = dict(found["mappings"])
+        kept = {key: value for key, value in mapping.get("_meta", {}).items() if key != META_KEY}  # which has a path
+        stats = self.client.indices.stats(index=name, metric="store")
         return {
-            "index": self.given,
-            "index_options": body["mappings"]["properties"][EMBEDDING].get("index_options", {}),
-            "shards": int(settings["number_of_shards"]),
-            **{key: made_by.get(key) for key in ("max_tokens", "chunk_tokens", "chunk_overlap", "embedded_fields")},
-            "indexed_with_precision": made_by.get("precision"),
-            "analyzer": made_by.get("analyzer"),
+            "mapping": {**mapping, "_meta": kept},
+            "index_bytes": int(stats["_all"]["primaries"]["store"]["size_in_bytes"]),
         }
 
     def close(self) -> None:
-        """Remove the index made here, if there is one; a given one stays."""
+        """Remove the index made here, if there is one."""
         self._opened = None
         if self._made is None:
             return
@@ -106,16 +109,107 @@ class CorpusIndex:
             self.client.options(ignore_status=404).indices.delete(index=name)
         except (ApiError, TransportError) as error:  # must not hide the error that may have led here
             logger.warning("index %s could not be removed (%s); delete it by hand", name, type(error).__name__)
+        self._owner.close()
 
-    def _ingest(self, corpus: Corpus) -> tuple[str, int]:
-        self._made = f"medte-eval-{uuid4().hex[:12]}"
+    def analyzer(self) -> str:
+        """Return the analyzer of texts that an index gets here: ``english`` where the server has it."""
+        if self._analyzer is None:
+            self._analyzer = next((name for name in ANALYZERS if self._has_analyzer(name)), ANALYZERS[-1])
+        return self._analyzer
+
+    def _has_analyzer(self, name: str) -> bool:
+        try:
+            self.client.indices.analyze(analyzer=name, text="a")
+        except BadRequestError:
+            return False
+        return True
+
+    def _provide(self, corpus: Corpus) -> tuple[str, int]:
+        mark = self._owner.mark()
+        self._made = self._owner.new_name()
+        return self._made, self._make(self._made, corpus, mark)
+
+    def _documents(self, name: str, ids: list[str] | None = None) -> int:
+        first: list[dict[str, Any]] = [{"term": {CHUNK_INDEX: 0}}]  # every document has one first chunk; exact, unlike
+        if ids is not None:  # a cardinality aggregation
+            first.append({"terms": {PARENT_ID: ids}})
+        return int(self.client.count(index=name, query={"bool": {"filter": first}})["count"])
+
+
+class CorpusIndex(EvaluationIndex):
+    """Chunks with vectors, as `es-ingest run` writes them; or a given index, which is checked and stays.
+
+    :param client: The server.
+    :param encoder: The model.
+    :param options: Existing index to use, or how the ones made here shall be.
+    :param show: Shows how far indexing is.
+    """
+
+    def __init__(
+        self, client: Elasticsearch, encoder: Encoder, options: SystemOptions, show: ShowProgress = silent
+    ) -> None:
+        super().__init__(client, show)
+        self.encoder = encoder
+        self.given = options.index
+        self.quantisation = options.quantisation or DEFAULT_QUANTISATION
+        self.chunk_tokens = options.chunk_tokens
+
+    @property
+    def name(self) -> str | None:
+        """Name of the index in use."""
+        return self.given or self._made
+
+    def settings(self) -> dict[str, Any]:
+        """Return how the index is made; of a given one also which it is and how often it was written to.
+
+        :raises IndexMissingError: If the given index is not there.
+        :raises IndexContractError: If it was not made by this project.
+        """
+        if self.given is not None:
+            return self._settings_of(self.given)
+        splitter = TokenSplitter(self.encoder.tokeniser, chunk_tokens=self.chunk_tokens)
+        made_by = Fingerprint.of_encoder(self.encoder, chunk_tokens=splitter.chunk_tokens)
+        return {
+            "index": None,
+            "index_options": index_options(self.quantisation, self.encoder.dim),
+            "shards": 1,
+            **_of_fingerprint(replace(made_by, analyzer=self.analyzer())),
+        }
+
+    def _settings_of(self, index: str) -> dict[str, Any]:
+        info = readable_index(self.client, index)
+        assert info.fingerprint is not None  # noqa: S101  of a readable index
+        found = self.client.indices.get(index=info.name, flat_settings=True)[info.name]
+        stats = self.client.indices.stats(index=info.name, level="shards", metric="docs")
+        shards = stats["indices"][info.name]["shards"].values()
+        return {
+            "index": index,
+            "index_options": found["mappings"]["properties"][EMBEDDING].get("index_options", {}),
+            "shards": int(found["settings"]["index.number_of_shards"]),
+            **_of_fingerprint(info.fingerprint),
+            "index_uuid": found["settings"]["index.uuid"],
+            "index_writes": sum(1 + max(copy["seq_no"]["max_seq_no"] for copy in copies) for copies in shards),
+        }
+
+    def _provide(self, corpus: Corpus) -> tuple[str, int]:
+        if self.given is None:
+            return super()._provide(corpus)
+        fingerprint = readable_index(self.client, self.given).fingerprint
+        assert fingerprint is not None  # noqa: S101  of a readable index
+        fingerprint.check_reader(Fingerprint.of_encoder(self.encoder), index=self.given)
+        self._check_holds(self.given, corpus)
+        return self.given, 0
+
+    def _make(self, name: str, corpus: Corpus, mark: dict[str, Any]) -> int:
         ingester = Ingester(
             self.client,
-            self._made,
+            name,
             self.encoder,
             chunk_tokens=self.chunk_tokens,
             quantisation=self.quantisation,
+            analyzer=self.analyzer(),
             replicas=0,
+            meta=mark,
         )
         records = (Record(row["id"], row["title"], row["text"], {}, row["id"]) for row in corpus)
         with self._show(lambda: range(len(corpus))) as progress:
@@ -125,26 +219,30 @@ class CorpusIndex:
                 f"{summary.failed} chunks of the corpus were refused, so the scores would be wrong; see the warnings",
                 failed=summary.failed,
             )
-        return self._made, summary.truncated
+        return summary.truncated
 
-    def _documents(self, name: str, ids: list[str] | None = None) -> int:
-        first: list[dict[str, Any]] = [{"term": {CHUNK_INDEX: 0}}]  # every document has one first chunk; exact, unlike
-        if ids is not None:  # a cardinality aggregation
-            first.append({"terms": {PARENT_ID: ids}})
-        return int(self.client.count(index=name, query={"bool": {"filter": first}})["count"])
-
-    def _check_holds(self, corpus: Corpus) -> None:
-        assert self.given is not None  # noqa: S101  the caller saw to it
+    def _check_holds(self, name: str, corpus: Corpus) -> None:
         ids = list(corpus["id"])
         parts = (ids[start : start + _IDS_AT_ONCE] for start in range(0, len(ids), _IDS_AT_ONCE))
-        found = sum(self._documents(self.given, part) for part in parts)
+        found = sum(self._documents(name, part) for part in parts)
         if not found:
             raise IndexContractError(
-                f"index {self.given!r} holds none of the task's {len(ids)} documents, such as {ids[0]!r}; name the"
+                f"index {name!r} holds none of the task's {len(ids)} documents, such as {ids[0]!r}; name the"
                 " index that `es-ingest run` made of the same data",
-                index=self.given,
+                index=name,
             )
         if found < len(ids):
             logger.warning(
-                "index %s holds %d of the task's %d documents; the others cannot be found", self.given, found, len(ids)
+                "index %s holds %d of the task's %d documents; the others cannot be found", name, found, len(ids)
             )
+
+
+def _of_fingerprint(made_by: Fingerprint) -> dict[str, Any]:
+    kept = {key: getattr(made_by, key) for key in ("max_tokens", "chunk_tokens", "chunk_overlap")}
+    fields = made_by.embedded_fields
+    return {
+        **kept,
+        "embedded_fields": None if fields is None else list(fields),
+        "indexed_with_precision": made_by.precision,
+        "analyzer": made_by.analyzer,
+    }

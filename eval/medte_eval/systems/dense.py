@@ -1,65 +1,72 @@
 """Dense search on a real Elasticsearch, by the code that users run."""
 
-import time
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
-from medte_eval.systems.corpus import Corpus, CorpusIndex
-from medte_eval.systems.system import Measured, model_meta
-from medte_haystack.index import default_num_candidates
-
-if TYPE_CHECKING:
-    from mteb.types import RetrievalOutputType
-
-    from es_ingest.search import Searcher
+from medte_eval.systems.corpus import CorpusIndex
+from medte_eval.systems.searching import ServerSystem, room_for
+from medte_eval.systems.system import ShowProgress, silent
+from medte_haystack.index import run
+from medte_haystack.index.contract import EMBEDDING
+from medte_haystack.retrieval import Hit, SearchOptions, Target, find_dense
+from medte_haystack.retrieval.dense import dense_body
 
 
-class DenseSystem:
-    """mteb's SearchProtocol over `es_ingest`: `Ingester` writes the corpus, `Searcher` finds documents by best chunk.
+class DenseSystem(ServerSystem):
+    """Documents by their best chunk, as `es-ingest search` and `MedTEEmbeddingRetriever` find them.
 
-    :param corpus_index: The index.
+    :param index: The index.
     :param num_candidates: Candidates that a shard looks at, at least; None takes ten a document asked for.
+    :param oversample: How many times the hits quantised vectors are compared again as floats; None leaves it to the
+        index.
+    :param show: Shows how far encoding is, where nothing is indexed.
     """
 
     name = "dense"
+    least = -1.0
 
-    def __init__(self, corpus_index: CorpusIndex, *, num_candidates: int | None = None) -> None:
-        self.encoder = corpus_index.encoder
-        self.measured = Measured()
-        self.mteb_model_meta = model_meta(self.encoder)
-        self._corpus_index = corpus_index
-        self._asked_candidates = num_candidates
-        self._used: dict[str, int] = {}
-        self._searcher: Searcher | None = None
+    def __init__(
+        self,
+        index: CorpusIndex,
+        *,
+        num_candidates: int | None = None,
+        oversample: float | None = None,
+        show: ShowProgress = silent,
+    ) -> None:
+        super().__init__(index, index.encoder, show)
+        self._given_candidates = num_candidates
+        self._oversample = oversample
 
-    def parameters(self) -> dict[str, Any]:
-        """Return how the index is made and how it was asked."""
-        return {**self._corpus_index.describe(), **self._used}
+    def settings(self) -> dict[str, Any]:
+        """Return how the index is made and how it is asked."""
+        return {**super().settings(), "num_candidates": self._given_candidates, "oversample": self._oversample}
 
-    def index(self, corpus: Corpus, **mteb: Any) -> None:  # noqa: ARG002  mteb tells the task, too
-        """Make the corpus searchable.
+    def details(self) -> dict[str, Any]:
+        """Return what the index has become and what was asked of it."""
+        return {**super().details(), **self._used(self._given_candidates)}
 
-        :param corpus: Rows with ``id``, ``title`` and ``text``.
-        :raises FingerprintMismatchError: If a given index was made with another model.
-        :raises IndexContractError: If documents were refused, or a given index has none of the corpus.
-        """
-        self._searcher, self.measured = self._corpus_index.open(corpus)
+    def scoring(self) -> str:
+        """Return how the score of a pair is made: the server tells what the index does unless it is asked otherwise."""
+        options = self.details()["mapping"]["properties"][EMBEDDING]["index_options"]
+        factor = self._oversample
+        if factor is None:
+            factor = options.get("rescore_vector", {}).get("oversample", 0)
+        again = f"then compared again as floats (oversample {factor:g})" if factor else "not compared again as floats"
+        return f"a kNN search of the first text for exactly the second; vectors as {options['type']}, {again}"
 
-    def search(self, queries: Corpus, *, top_k: int, **mteb: Any) -> "RetrievalOutputType":  # noqa: ARG002
-        """Search with every query.
+    def _options(self, top_k: int) -> SearchOptions:
+        candidates = None if self._given_candidates is None else max(self._given_candidates, top_k)
+        return SearchOptions(top_k=top_k, num_candidates=candidates, oversample=self._oversample, collapse=True)
 
-        :param queries: Rows with ``id`` and ``text``.
-        :param top_k: Documents a query.
-        :returns: Query ids to document ids to cosines.
-        """
-        assert self._searcher is not None  # noqa: S101  mteb indexes first
-        searcher, started = self._searcher, time.perf_counter()
-        candidates = self._asked_candidates or default_num_candidates(top_k)
-        self._used = {"top_k": top_k, "num_candidates": candidates}
-        vectors = self.encoder.encode(list(queries["text"]), "query")
-        found: RetrievalOutputType = {}
-        for query, vector in zip(queries["id"], vectors, strict=True):
-            hits = searcher.search_vector(vector, top_k=top_k, num_candidates=candidates)
-            found[query] = {hit.document_id: hit.score for hit in hits}
-        self.measured = replace(self.measured, search_seconds=time.perf_counter() - started)
-        return found
+    def _find(self, target: Target, texts: Sequence[str], top_k: int) -> list[list[Hit]]:
+        return run(self._index.client, find_dense(target, self._vectors(texts), None, self._options(top_k)))
+
+    def _bodies(self, target: Target, texts: Sequence[str], among: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        bodies = []
+        for vector, its in zip(self._vectors(texts), among, strict=True):
+            chunks, size = room_for(its)
+            bodies.append(dense_body(target, vector, its, self._options(size), chunks=chunks, size=size))
+        return bodies
+
+    def _score(self, target: Target, hit: Hit) -> float:
+        return target.cosine(hit["_score"])

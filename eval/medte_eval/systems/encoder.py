@@ -40,9 +40,25 @@ class EncoderSystem(AbsEncoder):
         self.mteb_model_meta = model_meta(encoder)
         self._show = show
 
-    def parameters(self) -> dict[str, Any]:
+    def begin(self) -> None:
+        """Forget the task before."""
+        self.measured = Measured()
+
+    def settings(self) -> dict[str, Any]:
         """Return nothing: the model is all there is."""
         return {}
+
+    def details(self) -> dict[str, Any]:
+        """Return nothing, for the same reason."""
+        return {}
+
+    def refusal(self, task_type: str) -> str | None:  # noqa: ARG002
+        """Return None: it runs all types of tasks."""
+        return None
+
+    def answer(self, text: str, top_k: int) -> None:  # noqa: ARG002
+        """Encode one query; mteb searches by itself, with all queries at once."""
+        self.encoder.encode_one(text)
 
     def encode(
         self,
@@ -75,5 +91,5 @@ class EncoderSystem(AbsEncoder):
                 progress.update(records=row + 1, chunks=row + 1, tokens=tokens)
         if prompt_type is not PromptType.query:
             cut = (self.encoder.stats - before).truncated
-            self.measured = Measured(number, number, cut, time.perf_counter() - started)
+            self.measured += Measured(number, number, cut, time.perf_counter() - started)
         return vectors

@@ -1,16 +1,29 @@
-"""The tasks by name: one row each.
+"""The tasks by name: those of the benchmark, as they were built; a BEIR folder; and mteb's own.
 
-To add a task, write its class in a file of its family and add a row. Importing this package is cheap: a class, and
-mteb with it, is imported when its task is made.
+Importing this package is cheap: a class, and mteb with it, is imported when its task is made.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+import difflib
+import logging
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from es_ingest.records import ReadError
+from medte_eval.tasks.benchmark import BENCHMARK, NAME, split_name
+from medte_eval.tasks.benchmark.task import BenchmarkTask
+from medte_eval.tasks.building.folder import default_data_dir, find_built
+
 if TYPE_CHECKING:
-    from medte_eval.tasks.retrieval import LocalRetrieval
+    from mteb.abstasks.abstask import AbsTask
+
+logger = logging.getLogger(__name__)
+
+MEDQUAD = "MedQuADRetrieval"
+BEIR = "beir"
+_COMMA = re.compile(r",(?![^()]*\))")  # MTEB(Medical, v1) is one name
 
 
 class UnknownTaskError(ValueError):
@@ -23,107 +36,145 @@ class TaskOptions:
 
     :param argument: What stood behind the colon of the task's name.
     :param data: Data to use instead of the task's default.
-    :param queries: Ask only so many random queries.
-    :param top_k: Documents asked for a query.
+    :param queries: Ask only so many random queries; of retrieval tasks alone.
+    :param top_k: Documents asked for a query; of retrieval tasks alone.
+    :param data_dir: Where built tasks are; None for where `medte-eval build` puts them by itself.
     """
 
     argument: str = ""
     data: Path | None = None
     queries: int | None = None
     top_k: int = 100
+    data_dir: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TaskRow:
-    """A task, or a family of them.
+    """A task that can be run.
 
     :param name: As given to ``--tasks``.
     :param type: mteb's task type.
-    :param source: Where the data comes from.
-    :param description: One line.
     :param make: Makes it.
-    :param argument: What must follow the name after a colon; "" for nothing.
-    :param takes_data: Whether ``--data`` may name other data.
     """
 
     name: str
     type: str
-    source: str
-    description: str
-    make: Callable[[TaskOptions], "LocalRetrieval"]
-    argument: str = ""
-    takes_data: bool = False
-
-    @property
-    def usage(self) -> str:
-        """The name as one writes it."""
-        return f"{self.name}:{self.argument}" if self.argument else self.name
+    make: Callable[[TaskOptions], "AbsTask"]
 
 
-def _medquad(options: TaskOptions) -> "LocalRetrieval":
-    from medte_eval.tasks.medquad import MedQuADRetrieval
+def task_names(text: str) -> list[str]:
+    """Split names at the commas between them, not at those in brackets."""
+    return [name.strip() for name in _COMMA.split(text) if name.strip()]
 
-    return MedQuADRetrieval(options.data, queries=options.queries, top_k=options.top_k)
+
+def find_tasks(
+    names: Sequence[str],
+    *,
+    data: Path | None = None,
+    queries: int | None = None,
+    top_k: int = 100,
+    data_dir: Path | None = None,
+) -> list[tuple[TaskRow, TaskOptions]]:
+    """Look tasks up without making them.
+
+    :param names: Such as ``MedQuADRetrieval``, ``MedTEB`` for all of the benchmark that are built, ``beir:FOLDER``,
+        ``SciFact`` or ``MTEB(Medical, v1)``.
+    :param data: See `TaskOptions`, as are the others.
+    :raises UnknownTaskError: If a name is not known, lacks its argument, or none of the tasks takes other data.
+    :raises ReadError: If all of the benchmark is asked for, and nothing is built.
+    """
+    options = TaskOptions("", None, queries, top_k, data_dir)
+    found: dict[str, tuple[TaskRow, TaskOptions]] = {}
+    for name in names:
+        for row, its in _rows_of(name, options, data):
+            found.setdefault(row.name, (row, its))
+    if not found:
+        raise UnknownTaskError(f"no task is named; name one that `medte-eval tasks` lists, or {NAME} for all")
+    if data is not None and not any(its.data for _, its in found.values()):
+        raise UnknownTaskError(f"none of the tasks {', '.join(names)} takes other data; leave --data out")
+    return list(found.values())
 
 
-def _beir(options: TaskOptions) -> "LocalRetrieval":
+def _rows_of(name: str, options: TaskOptions, data: Path | None) -> Iterator[tuple[TaskRow, TaskOptions]]:
+    if name == NAME:
+        for row in _built_rows(options):
+            yield row, options
+    elif name == BEIR or name.startswith(f"{BEIR}:"):
+        argument = name.partition(":")[2]
+        if not argument:
+            raise UnknownTaskError(f"{name!r} is not how the task is written; write {BEIR}:FOLDER")
+        yield TaskRow(name, "Retrieval", _make_beir), replace(options, argument=argument)
+    elif (known := split_name(name)) is not None:
+        own = data if known[0].name == MEDQUAD else None
+        yield TaskRow(name, known[0].kind, _Maker(*known)), replace(options, data=own)
+    else:
+        for row in _mteb_rows(name, options):
+            yield row, options
+
+
+def _built_rows(options: TaskOptions) -> Iterator[TaskRow]:
+    """Give what is built of the benchmark, and tell what is not."""
+    data_dir = options.data_dir or default_data_dir()
+    missing = []
+    for task in BENCHMARK.values():
+        if task.reserve:
+            continue
+        if _folder_of(data_dir, task, llm_free=False) is None:
+            missing.append(task.name)
+        else:
+            yield TaskRow(task.name, task.kind, _Maker(task, llm_free=False))
+    if len(missing) == sum(not task.reserve for task in BENCHMARK.values()):
+        raise ReadError(str(data_dir), f"holds no built task; build some with: medte-eval build --tasks {NAME}")
+    if missing:
+        logger.warning("%d of %s's tasks are not built and left out: %s", len(missing), NAME, ", ".join(missing))
+
+
+def _folder_of(data_dir: Path, task: BenchmarkTask, *, llm_free: bool) -> Path | None:
+    """Return where a task is built; without a language model's help, if it is not with it."""
+    names = [task.llm_free_name] if llm_free else dict.fromkeys([task.name, task.llm_free_name])
+    return next((folder for name in names if (folder := find_built(data_dir, name)) is not None), None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Maker:
+    """Makes a task of the benchmark: as it was built, or of MedQuAD's sample, which needs no building."""
+
+    task: BenchmarkTask
+    llm_free: bool
+
+    def __call__(self, options: TaskOptions) -> "AbsTask":
+        from medte_eval.tasks.built import open_built
+
+        data_dir = options.data_dir or default_data_dir()
+        folder = None if options.data else _folder_of(data_dir, self.task, llm_free=self.llm_free)
+        if folder is not None:
+            if folder.name != self.task.name and not self.llm_free:
+                logger.warning("%s is not built; %s is, and is taken", self.task.name, folder.name)
+            return open_built(folder, queries=options.queries, top_k=options.top_k)
+        if self.task.name == MEDQUAD:
+            from medte_eval.tasks.medquad import MedQuADRetrieval
+
+            return MedQuADRetrieval(options.data, queries=options.queries, top_k=options.top_k)
+        name = self.task.llm_free_name if self.llm_free else self.task.name
+        raise ReadError(name, f"is not built in {data_dir}; build it with: medte-eval build --tasks {name}")
+
+
+def _make_beir(options: TaskOptions) -> "AbsTask":
     from medte_eval.tasks.beir import BeirRetrieval
 
     return BeirRetrieval(Path(options.argument), queries=options.queries, top_k=options.top_k)
 
 
-def _registry(rows: Iterable[TaskRow]) -> dict[str, TaskRow]:
-    found: dict[str, TaskRow] = {}
-    for row in rows:
-        if row.name in found:
-            raise ValueError(f"two tasks are called {row.name!r}")
-        found[row.name] = row
-    return found
+def _mteb_rows(name: str, options: TaskOptions) -> list[TaskRow]:
+    from medte_eval.tasks.hub import find_in_mteb
 
-
-TASKS = _registry(
-    [
-        TaskRow(
-            "MedQuADRetrieval",
-            "Retrieval",
-            "the shipped MedQuAD sample, or --data",
-            "question -> original answer; LLM-free variant, so results are named MedQuADRetrieval.LLMFree",
-            _medquad,
-            takes_data=True,
-        ),
-        TaskRow(
-            "beir",
-            "Retrieval",
-            "a folder with corpus.jsonl, queries.jsonl, qrels/test.tsv, each plain or .gz",
-            "test split of any BEIR data set, title and text",
-            _beir,
-            argument="FOLDER",
-        ),
-    ]
-)
-
-
-def find_tasks(
-    names: Sequence[str], *, data: Path | None = None, queries: int | None = None, top_k: int = 100
-) -> list[tuple[TaskRow, TaskOptions]]:
-    """Look tasks up without making them.
-
-    :param names: Such as ``MedQuADRetrieval`` or ``beir:FOLDER``.
-    :param data: See `TaskOptions`, as are the others.
-    :raises UnknownTaskError: If a name is not known, lacks its argument, or none of the tasks takes other data.
-    """
-    known = ", ".join(row.usage for row in TASKS.values())
-    found = []
-    for one in names:
-        name, _, argument = one.partition(":")
-        row = TASKS.get(name)
-        if row is None:
-            raise UnknownTaskError(f"unknown task {name!r}; the tasks are {known}")
-        if bool(argument) != bool(row.argument):
-            raise UnknownTaskError(f"{one!r} is not how the task is written; write {row.usage}")
-        found.append((row, TaskOptions(argument, data if row.takes_data else None, queries, top_k)))
-    if not found:
-        raise UnknownTaskError(f"no task is named; the tasks are {known}")
-    if data is not None and not any(row.takes_data for row, _ in found):
-        raise UnknownTaskError(f"none of the tasks {', '.join(names)} takes other data; leave --data out")
-    return found
+    found = find_in_mteb(name)
+    if found and options.queries is not None:
+        raise UnknownTaskError(f"{name!r} is mteb's own, of which all queries are asked; leave --queries out")
+    if found:
+        return [TaskRow(task.name, task.type, task) for task in found]
+    near = difflib.get_close_matches(name, [*BENCHMARK, NAME, f"{BEIR}:FOLDER"], n=1)
+    hint = f"do you mean {near[0]}? " if near else ""
+    raise UnknownTaskError(
+        f"unknown task {name!r}; {hint}`medte-eval tasks` lists them, and mteb's own go by its names"
+    )

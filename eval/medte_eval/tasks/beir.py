@@ -6,7 +6,8 @@ from typing import Any
 from mteb.abstasks.task_metadata import TaskMetadata
 
 from medte_eval.sources.beir import read_beir
-from medte_eval.tasks.retrieval import Judged, LocalRetrieval
+from medte_eval.tasks.content import Judged
+from medte_eval.tasks.retrieval import LocalRetrieval
 
 
 class BeirRetrieval(LocalRetrieval):

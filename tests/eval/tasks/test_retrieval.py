@@ -5,10 +5,10 @@ import pytest
 from mteb.abstasks.retrieval import AbsTaskRetrieval
 
 from es_ingest.records import ReadError
-from medte_eval.tasks import TASKS, UnknownTaskError, find_tasks
 from medte_eval.tasks.beir import BeirRetrieval
+from medte_eval.tasks.content import Judged
 from medte_eval.tasks.medquad import MedQuADRetrieval
-from medte_eval.tasks.retrieval import Judged, LocalRetrieval
+from medte_eval.tasks.retrieval import LocalRetrieval
 
 
 def test_metadata_is_complete_in_mtebs_eyes() -> None:
@@ -117,23 +117,3 @@ def test_no_metric_looks_deeper_than_the_search(beir: Path) -> None:
     assert BeirRetrieval(beir)._top_k == 100
     shallow = BeirRetrieval(beir, top_k=10)
     assert (shallow._top_k, shallow.k_values) == (10, (1, 3, 5, 10))
-
-
-def test_unknown_tasks_are_told_with_the_known_ones() -> None:
-    with pytest.raises(UnknownTaskError, match=r"unknown task 'Nothing'; the tasks are MedQuADRetrieval, beir:FOLDER"):
-        find_tasks(["Nothing"])
-    with pytest.raises(UnknownTaskError, match="write beir:FOLDER"):
-        find_tasks(["beir"])
-    with pytest.raises(UnknownTaskError, match="write MedQuADRetrieval"):
-        find_tasks(["MedQuADRetrieval:x"])
-    with pytest.raises(UnknownTaskError, match="no task is named"):
-        find_tasks([])
-    with pytest.raises(UnknownTaskError, match="leave --data out"):
-        find_tasks(["beir:x"], data=Path("y"))
-
-
-def test_every_row_makes_its_task(medquad: Path, beir: Path) -> None:
-    made = [row.make(options) for row, options in find_tasks(["MedQuADRetrieval", f"beir:{beir}"], data=medquad)]
-
-    assert [task.metadata.name for task in made] == ["MedQuADRetrieval.LLMFree", "tiny"]
-    assert len(made) == len(TASKS)

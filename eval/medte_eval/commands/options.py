@@ -1,0 +1,50 @@
+"""Options that several subcommands have."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of built tasks (default: tasks in the cache folder).", envvar="MEDTE_EVAL_DATA", file_okay=False
+    ),
+]
+Data = Annotated[Path | None, typer.Option(help="Data to use instead of a task's own: a MedQuAD folder or archive.")]
+Queries = Annotated[int | None, typer.Option(min=1, help="Ask only so many random queries, the same every time.")]
+TopK = Annotated[int, typer.Option(min=10, max=100, help="Documents asked for a query.")]
+MaxTokens = Annotated[int | None, typer.Option(help="Longest input of the model in tokens.")]
+Index = Annotated[
+    str | None, typer.Option(help="Existing index that `es-ingest run` made (default: one for the task).")
+]
+Quantisation = Annotated[
+    str | None, typer.Option(help="Vector index type: hnsw, int8, int4, bbq, flat (default: int8).")
+]
+ChunkTokens = Annotated[int | None, typer.Option(help="Most tokens of a chunk (default: what the model takes).")]
+NumCandidates = Annotated[
+    int | None, typer.Option(min=1, help="Candidates that a shard looks at, at least (default: 10 a document).")
+]
+Oversample = Annotated[
+    float | None,
+    typer.Option(
+        help="How many times the hits quantised vectors are compared again as floats, 0 or 1 to 10 (default: as the"
+        " index has it)."
+    ),
+]
+
+
+def names_in(text: str) -> list[str]:
+    """Return the names in a list with commas."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder for results now rather than fail after an hour.
+
+    :raises BadParameter: If it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise typer.BadParameter(f"folder {path} cannot be made: {error.strerror}") from None

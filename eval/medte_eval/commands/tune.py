@@ -1,0 +1,108 @@
+"""``medte-eval tune``."""
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from es_ingest.commands.options import Device, Es, Json, Model, Precision, Quiet
+from es_ingest.faults import reported
+from es_ingest.terminal import notes_to_stderr
+from medte_eval.commands.options import (
+    ChunkTokens,
+    Data,
+    Index,
+    MaxTokens,
+    NumCandidates,
+    Oversample,
+    Quantisation,
+    Queries,
+    TopK,
+)
+
+
+def tune(
+    task: Annotated[
+        str, typer.Option(help="Retrieval task with judgements of your kind of data: beir:FOLDER, or another's name.")
+    ],
+    out: Annotated[Path, typer.Option(dir_okay=False, help="File for the weights, JSON.")],
+    train: Annotated[float, typer.Option(min=0.05, max=0.95, help="Share of the queries to learn from.")] = 0.5,
+    fusion: Annotated[
+        str | None, typer.Option(help="Learn for this fusion alone: rrf, min_max, distribution (default: the best).")
+    ] = None,
+    model: Model = None,
+    max_tokens: MaxTokens = None,
+    data: Data = None,
+    queries: Queries = None,
+    top_k: TopK = 100,
+    index: Index = None,
+    quantisation: Quantisation = None,
+    chunk_tokens: ChunkTokens = None,
+    num_candidates: NumCandidates = None,
+    oversample: Oversample = None,
+    es: Es = "auto",
+    device: Device = None,
+    precision: Precision = "auto",
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Learn the weights of hybrid search from judgements, and report them on queries that were held out.
+
+    `medte-eval run --system hybrid --weights FILE` takes the file; `MedTEHybridRetriever` takes what it has as
+    ``hybrid`` as parameters.
+    """
+    console = notes_to_stderr(quiet)
+    with reported(interrupted="the index made for it is removed"):
+        from datasets.utils.logging import disable_progress_bar
+        from mteb.abstasks import AbsTaskRetrieval
+
+        from es_ingest.progress import shown
+        from medte_eval.report import print_tuned
+        from medte_eval.session import Session
+        from medte_eval.systems import SystemOptions
+        from medte_eval.tasks import UnknownTaskError, find_tasks
+        from medte_eval.tuning import Judged, learn_weights
+        from medte_eval.weights import write_weights
+        from medte_haystack.encoder import Encoder
+        from medte_haystack.retrieval.fusion import METHODS
+
+        disable_progress_bar()
+        if fusion not in (None, *METHODS):
+            raise typer.BadParameter(f"weights are learned for {', '.join(METHODS)}, not for {fusion!r}")
+        if not out.parent.is_dir():
+            raise typer.BadParameter(f"there is no folder {out.parent} for {out.name}; make it first")
+        try:
+            ((row, its),) = find_tasks([task], data=data, queries=queries, top_k=top_k)
+        except UnknownTaskError as error:
+            raise typer.BadParameter(str(error)) from None
+        made = row.make(its)
+        if not isinstance(made, AbsTaskRetrieval) or len(made.hf_subsets) != 1 or len(made.eval_splits) != 1:
+            raise typer.BadParameter(f"{task} is no retrieval task of one set of queries; hybrid weights need one")
+        made.load_data()
+        found = made.dataset[made.hf_subsets[0]][made.eval_splits[0]]
+        qrels = {query: dict(grades) for query, grades in found["relevant_docs"].items() if any(grades.values())}
+        texts = dict(zip(found["queries"]["id"], found["queries"]["text"], strict=True))
+        judged = Judged({query: texts[query] for query in qrels}, qrels)
+        load = partial(Encoder.load, device=device, precision=precision, max_tokens=max_tokens)
+        options = SystemOptions(index, quantisation, chunk_tokens, num_candidates, oversample)
+        with Session(es, model, load, options, partial(shown, console, quiet=quiet)) as session:
+            tuned = learn_weights(
+                made.metadata.name,
+                found["corpus"],
+                judged,
+                session.chunks,
+                share=train,
+                top_k=top_k,
+                fusions=list(METHODS) if fusion is None else [fusion],
+                oversample=oversample,
+                num_candidates=num_candidates,
+            )
+            about = {**tuned.to_dict(), "task": made.metadata.name, "index": session.chunks.settings()}
+        del about["hybrid"], about["grid"]
+        write_weights(out, tuned.learned, {**about, "data_sha256": made.metadata.dataset["revision"]})
+        if as_json:
+            typer.echo(json.dumps({**tuned.to_dict(), "file": str(out)}, ensure_ascii=False, allow_nan=False))
+        else:
+            print_tuned(tuned, str(out))

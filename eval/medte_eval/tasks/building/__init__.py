@@ -1,0 +1,1 @@
+"""How tasks are built from sources and kept on disk."""

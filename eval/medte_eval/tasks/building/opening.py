@@ -1,0 +1,61 @@
+"""Opens sources for a build, and tells afterwards what was read of them."""
+
+import datetime
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from medte_eval.tasks.benchmark.sources import SOURCES
+
+if TYPE_CHECKING:
+    from medte_eval.sources.access import Access
+
+
+class Opener(Protocol):
+    """What tasks get their sources from."""
+
+    def open(self, source: str) -> Any:
+        """Open a source by its name in `SOURCES`."""
+        ...
+
+    def export(self, source: str) -> str | None:
+        """Return the name of the local export that is read instead of the network; None if there is none."""
+        ...
+
+    def snapshot(self, source: str) -> dict[str, Any]:
+        """Tell what was read of a source since it was last opened."""
+        ...
+
+
+class Sources:
+    """The sources as they are: over the network, from what was fetched before, or from local exports.
+
+    :param cache: Folder of what was fetched.
+    :param offline: Fetch nothing.
+    :param exports: Names of sources to files or folders.
+    """
+
+    def __init__(self, cache: Path, *, offline: bool = False, exports: Mapping[str, Path] | None = None) -> None:
+        self._cache = cache
+        self._offline = offline
+        self._exports = dict(exports or {})
+        self._opened: dict[str, Access] = {}
+
+    def open(self, source: str) -> Any:
+        """Open a source; each time its replies are counted anew."""
+        from medte_eval.sources.access import Access
+
+        access = Access(self._cache, self._offline, self._exports.get(source))
+        self._opened[source] = access
+        return SOURCES[source].open(access)
+
+    def export(self, source: str) -> str | None:
+        """Return the last part of the export's path: the rest is nobody else's business."""
+        path = self._exports.get(source)
+        return None if path is None else path.resolve().name
+
+    def snapshot(self, source: str) -> dict[str, Any]:
+        """Tell what was read of a source since it was last opened: an export, or which replies from when."""
+        if (export := self.export(source)) is not None:
+            return {"export": export, "read": datetime.datetime.now(datetime.UTC).date().isoformat()}
+        return dict(self._opened[source].snapshot())
