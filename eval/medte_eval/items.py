@@ -1,23 +1,13 @@
-"""What a result is made of: the ranking of every query, the similarity of every pair, and how good each of them is.
+"""What a result is made of: the ranking of every query, and what was measured of every query, pair or text."""
 
-All of it is read from the predictions that mteb writes, whatever the system.
-"""
-
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
-
-import numpy as np
-import pytrec_eval
-from datasets import Dataset
-from mteb.abstasks import AbsTask, AbsTaskClassification, AbsTaskPairClassification, AbsTaskRetrieval
 
 Run = dict[str, dict[str, float]]
 """Query ids to document ids to scores."""
 Qrels = dict[str, dict[str, int]]
 """Query ids to document ids to grades."""
-
-_MEASURES = {"ndcg_at_10": "ndcg_cut_10", "recall_at_10": "recall_10", "recall_at_1": "recall_1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,99 +20,8 @@ class Items:
     """
 
     rows: tuple[dict[str, Any], ...] = ()
-    run: Run | None = None
-    qrels: Qrels | None = None
-
-
-def read_items(task: AbsTask, predictions: Mapping[str, Any]) -> Items:
-    """Return the parts of a result.
-
-    :param task: The task, with its data.
-    :param predictions: mteb's: subsets to splits to what was predicted.
-    """
-    parts = list(_parts(task, predictions))
-    several = len(parts) > 1
-    if isinstance(task, AbsTaskRetrieval):
-        run: Run = {}
-        qrels: Qrels = {}
-        for place, found, data in parts:
-            run |= {_named(place, query, several): scores for query, scores in found.items()}
-            qrels |= {_named(place, query, several): dict(one) for query, one in data["relevant_docs"].items()}
-        if getattr(task, "ignore_identical_ids", False):
-            run = {query: {one: score for one, score in its.items() if one != query} for query, its in run.items()}
-        return Items(tuple(rate_queries(run, qrels)), run, qrels)
-    rows: list[dict[str, Any]] = []
-    for place, found, data in parts:
-        if isinstance(task, AbsTaskPairClassification):
-            rated = _rate_pairs(found["similarity_scores"], _labels(task, data))
-        elif isinstance(task, AbsTaskClassification) and not task.is_cross_validation:
-            rated = _rate_texts(found, _labels(task, data))
-        else:
-            continue
-        rows += [{**row, "id": _named(place, str(number), several)} for number, row in enumerate(rated)]
-    return Items(tuple(rows))
-
-
-def _parts(task: AbsTask, predictions: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    """Give each subset and split: its name, what was predicted, its data."""
-    assert task.dataset is not None  # noqa: S101  it was run
-    for subset, splits in predictions.items():
-        if subset == "mteb_model_meta":
-            continue
-        for split, found in splits.items():
-            data: Any = task.dataset
-            data = data[split] if subset == "default" and subset not in data else data[subset][split]
-            yield f"{subset}/{split}", found, data
-
-
-def _named(place: str, name: str, several: bool) -> str:
-    return f"{place}/{name}" if several else name
-
-
-def _labels(task: Any, data: Dataset) -> list[Any]:
-    if len(data) == 1 and isinstance(data[task.label_column_name][0], list):  # how mteb 1 stored pairs
-        data = Dataset.from_dict(data[0])
-    return list(data[task.label_column_name])
-
-
-def rate_queries(run: Run, qrels: Qrels) -> Iterator[dict[str, Any]]:
-    """Rate every judged query as mteb does, which asks trec_eval too; what has no ranking gets 0."""
-    evaluator = pytrec_eval.RelevanceEvaluator(qrels, {"ndcg_cut.10", "recall.1,10", "recip_rank"})
-    found = evaluator.evaluate({query: scores for query, scores in run.items() if query in qrels})
-    for query in qrels:
-        own = found.get(query, {})
-        reciprocal = own.get("recip_rank", 0.0)
-        rates = {name: own.get(theirs, 0.0) for name, theirs in _MEASURES.items()}
-        yield {"id": query, **rates, "mrr_at_10": reciprocal if reciprocal >= 0.1 else 0.0}
-
-
-def _rate_pairs(similarities: Sequence[float], labels: Sequence[int]) -> Iterator[dict[str, Any]]:
-    """Tell which pairs are on the right side of the threshold of the best F1."""
-    threshold = best_threshold(np.asarray(similarities), np.asarray(labels))
-    for similarity, label in zip(similarities, labels, strict=True):
-        right = (similarity >= threshold) == (label == 1)
-        yield {"label": int(label), "similarity": float(similarity), "accuracy": float(right)}
-
-
-def best_threshold(similarities: "np.ndarray[Any, Any]", labels: "np.ndarray[Any, Any]") -> float:
-    """Return the least similarity that counts as a positive where F1 is best.
-
-    :param similarities: Shape (n,).
-    :param labels: 0 or 1, shape (n,).
-    """
-    order = np.argsort(-similarities, kind="stable")
-    ranked = similarities[order]
-    hits = np.cumsum(labels[order])
-    f1 = 2 * hits / (np.arange(1, len(ranked) + 1) + hits[-1])
-    splits = np.append(ranked[:-1] != ranked[1:], True)  # no threshold divides equal similarities
-    return float(ranked[np.argmax(np.where(splits, f1, -1.0))])
-
-
-def _rate_texts(experiments: Sequence[Sequence[Any]], labels: Sequence[Any]) -> Iterator[dict[str, Any]]:
-    """Tell in how many of the experiments each text got its label."""
-    right = np.mean([[one == label for one, label in zip(row, labels, strict=True)] for row in experiments], axis=0)
-    for label, share in zip(labels, right, strict=True):
-        yield {"label": label, "accuracy": float(share)}
+    run: Run = field(default_factory=dict)
+    qrels: Qrels = field(default_factory=dict)
 
 
 def trec_run(run: Run, tag: str) -> Iterator[str]:

@@ -12,11 +12,10 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from medte_eval.files import write_whole
+from medte_eval.items import Items, trec_qrels, trec_run
 
 if TYPE_CHECKING:
     from mteb.results import TaskResult
-
-    from medte_eval.items import Items
 
 HEADLINE: Mapping[str, Sequence[str]] = {
     "Retrieval": ("ndcg_at_10", "recall_at_10", "recall_at_1", "mrr_at_10"),
@@ -58,7 +57,7 @@ class Outcome:
     notes: tuple[str, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
     latency: Mapping[str, Any] | None = None
-    items: "Items | None" = None
+    items: Items = field(default_factory=Items)
 
     @property
     def scores(self) -> dict[str, float]:
@@ -121,11 +120,9 @@ class Outcome:
             files[kind] = name
 
         put("mteb", f"{stem}.json", [_mteb_json(self.result)])
-        if self.items is not None and self.items.rows:
+        if self.items.rows:
             put("items", f"{stem}.items.jsonl", (json.dumps(row) + "\n" for row in self.items.rows))
-        if self.items is not None and self.items.run is not None and self.items.qrels is not None:
-            from medte_eval.items import trec_qrels, trec_run
-
+        if self.items.qrels:
             judged = f"{_readable(self.task['name'])}__{self.task['data_sha256'][:12]}.qrels"
             put("run", f"{stem}.trec", trec_run(self.items.run, stem))
             put("qrels", judged, trec_qrels(self.items.qrels))

@@ -11,8 +11,8 @@ import mteb
 from mteb.abstasks import AbsTask, AbsTaskPairClassification, AbsTaskRetrieval
 from mteb.results import TaskResult
 
-from medte_eval.items import read_items
 from medte_eval.latency import measure_latency
+from medte_eval.rating import read_items
 from medte_eval.results import Outcome
 from medte_eval.systems.searching import SearchSystem
 from medte_eval.systems.system import System
@@ -175,7 +175,7 @@ def _notes(task: AbsTask, system: System, settings: dict[str, Any]) -> Iterable[
         if documents != corpus:
             yield f"index {index} holds {documents:,} documents, the task's own corpus {corpus:,}"
     elif corpus and 0 < documents != corpus:
-        yield f"{corpus - documents:,} documents of the corpus are not in the index, since their text is blank"
+        yield f"documents of the corpus that are not in the index, since their text is blank: {corpus - documents:,}"
     if left_out := getattr(task, "left_out", 0):
         yield f"{left_out:,} rows of the source could not be read and are not in the corpus"
     if isinstance(task, AbsTaskPairClassification) and isinstance(system, SearchSystem):

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medte_eval.comparison import Comparison, compare_values
-from medte_eval.items import Qrels, Run, rate_queries
+from medte_eval.items import Qrels, Run
+from medte_eval.rating import rate_queries
 from medte_eval.systems.bm25 import Bm25System
 from medte_eval.systems.corpus import Corpus, CorpusIndex
 from medte_eval.systems.dense import DenseSystem

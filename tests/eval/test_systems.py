@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from medte_eval.systems.exact import ExactSystem
 from medte_eval.systems.system import System
 from medte_eval.tasks.beir import BeirRetrieval
 from medte_eval.tasks.medquad import MedQuADRetrieval
+from medte_eval.tasks.retrieval import Judged
 from medte_haystack.encoder import Encoder
 from medte_haystack.errors import FingerprintMismatchError, IndexContractError, IndexMissingError
 from medte_haystack.retrieval import Target
@@ -60,6 +62,21 @@ def test_titles_count_the_same_on_every_system(opened: Opened, beir: Path) -> No
     assert encoder.scores == pytest.approx(exact.scores, abs=1e-6)
     assert encoder.scores["ndcg_at_10"] > 0.5
     assert encoder.counts["queries"] == 10
+
+
+def test_a_title_alone_is_a_text_and_a_blank_document_none(opened: Opened, beir: Path) -> None:
+    class Odd(BeirRetrieval):
+        def read(self) -> Judged:
+            found = super().read()
+            more = [("alone", "Gout and nothing else", " "), ("blank", "", "\n")]
+            return replace(found, corpus=[*found.corpus, *more])
+
+    encoder, dense = evaluate(Odd(beir), opened("encoder")), evaluate(Odd(beir), opened("dense", quantisation="flat"))
+
+    assert dense.items.run["0"]["alone"] == pytest.approx(encoder.items.run["0"]["alone"], abs=1e-5)
+    assert "blank" not in dense.items.run["0"]
+    assert dense.counts["documents"] == 31
+    assert dense.notes == ("documents of the corpus that are not in the index, since their text is blank: 1",)
 
 
 def test_documents_count_by_their_best_chunk(opened: Opened, medquad: Path) -> None:

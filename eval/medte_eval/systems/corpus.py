@@ -211,9 +211,8 @@ class CorpusIndex(EvaluationIndex):
             replicas=0,
             meta=mark,
         )
-        records = (Record(row["id"], row["title"], row["text"], {}, row["id"]) for row in corpus)
         with self._show(lambda: range(len(corpus))) as progress:
-            summary = ingester.run(records, progress)
+            summary = ingester.run(_records(corpus), progress)
         if summary.failed:
             raise IndexContractError(
                 f"{summary.failed} chunks of the corpus were refused, so the scores would be wrong; see the warnings",
@@ -235,6 +234,16 @@ class CorpusIndex(EvaluationIndex):
             logger.warning(
                 "index %s holds %d of the task's %d documents; the others cannot be found", name, found, len(ids)
             )
+
+
+def _records(corpus: Corpus) -> Iterator[Record]:
+    """Give the documents as records; a title alone is a text, and a document without any is left out."""
+    for row in corpus:
+        title, text = row.get("title") or "", row["text"]
+        if text.strip():
+            yield Record(row["id"], title, text, {}, row["id"])
+        elif title.strip():
+            yield Record(row["id"], "", title, {}, row["id"])
 
 
 def _of_fingerprint(made_by: Fingerprint) -> dict[str, Any]:

@@ -63,7 +63,11 @@ def remove_orphans(client: Elasticsearch) -> list[str]:
 
     Those of living processes stay, and those of other machines, of which it cannot be told from here.
     """
-    answer = client.indices.get_mapping(index=f"{PREFIX}*", filter_path=f"*.mappings._meta.{META_KEY}")
+    try:
+        answer = client.indices.get_mapping(index=f"{PREFIX}*", filter_path=f"*.mappings._meta.{META_KEY}")
+    except ApiError as error:
+        logger.info("what killed evaluations may have left cannot be looked for: %s", error)
+        return []
     found: dict[str, Mapping[str, Any]] = {
         name: body["mappings"]["_meta"][META_KEY] for name, body in sorted(answer.items())
     }

@@ -56,7 +56,7 @@ class TextIndex(EvaluationIndex):
 
             def operations() -> Iterator[Operation]:
                 for done, row in enumerate(corpus, start=1):
-                    body = {CONTENT: row["text"], TITLE: row["title"], PARENT_ID: row["id"], CHUNK_INDEX: 0}
+                    body = {CONTENT: row["text"], TITLE: row.get("title") or "", PARENT_ID: row["id"], CHUNK_INDEX: 0}
                     yield operation("index", chunk_id(row["id"], 0), body)
                     progress.update(records=done, chunks=done, tokens=0)
 

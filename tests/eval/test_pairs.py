@@ -1,0 +1,141 @@
+"""Pairs on the systems that search: their similarity is what the server says of the stored second text."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from datasets import DatasetDict
+
+from medte_eval.rating import best_threshold
+from medte_eval.results import Outcome
+from medte_eval.run import RefusedError, evaluate
+from medte_eval.systems.system import System
+from medte_haystack.encoder import Encoder
+
+from .small_tasks import Classification, Clustering, Pairs
+
+Opened = Callable[..., System]
+
+
+def similarities(outcome: Outcome) -> list[float]:
+    return [row["similarity"] for row in outcome.items.rows]
+
+
+@pytest.fixture(scope="module")
+def cosines(encoder: Encoder) -> list[float]:
+    rows = Pairs().data()["test"]
+    first, second = (encoder.encode(list(rows[name]), None) for name in ("sentence1", "sentence2"))
+    return [float(one @ other) for one, other in zip(first, second, strict=True)]
+
+
+def test_floats_in_the_index_give_the_cosines(opened: Opened, cosines: list[float]) -> None:
+    dense = evaluate(Pairs(), opened("dense", quantisation="flat"), server_version="9.9")
+    encoder, exact = evaluate(Pairs(), opened("encoder")), evaluate(Pairs(), opened("exact"))
+
+    assert similarities(dense) == pytest.approx(cosines, abs=1e-6)
+    assert similarities(exact) == pytest.approx(cosines, abs=1e-6)
+    assert dense.scores == pytest.approx(encoder.scores, abs=1e-6)
+    assert dense.counts["queries"] == 60
+    assert dense.counts["documents"] == len(set(Pairs().data()["test"]["sentence2"])) == 31
+
+
+def test_only_what_the_server_says_is_scored(opened: Opened) -> None:
+    outcome = evaluate(Pairs(), opened("dense"))
+
+    (scores,) = outcome.result.scores["test"]
+    assert not [name for name in scores if name.startswith(("cosine", "dot", "manhattan", "euclidean", "max"))]
+    assert scores["main_score"] == scores["similarity_f1"] == outcome.scores["similarity_f1"]
+
+
+@pytest.mark.parametrize(
+    ("quantisation", "oversample", "least", "most", "told"),
+    [
+        ("int8", None, 1e-5, 0.02, "vectors as int8_hnsw, not compared again as floats"),
+        ("int8", 2.0, 0, 1e-6, "vectors as int8_hnsw, then compared again as floats (oversample 2)"),
+        ("bbq", None, 0, 1e-6, "vectors as bbq_hnsw, then compared again as floats (oversample 3)"),
+        ("bbq", 0.0, 1e-3, 0.2, "vectors as bbq_hnsw, not compared again as floats"),
+    ],
+)
+def test_quantised_vectors_are_what_is_compared(
+    opened: Opened,
+    cosines: list[float],
+    quantisation: str,
+    oversample: float | None,
+    least: float,
+    most: float,
+    told: str,
+) -> None:
+    outcome = evaluate(Pairs(), opened("dense", quantisation=quantisation, oversample=oversample))
+
+    away = np.abs(np.array(similarities(outcome)) - cosines).mean()
+    assert least <= away <= most
+    assert outcome.notes == (f"pairs on dense: a kNN search of the first text for exactly the second; {told}",)
+
+
+def test_a_text_counts_by_its_best_chunk(opened: Opened, encoder: Encoder) -> None:
+    whole = evaluate(Pairs(), opened("dense", quantisation="flat"))
+    chunks = evaluate(Pairs(), opened("dense", quantisation="flat", chunk_tokens=12))
+
+    assert chunks.counts["chunks"] > chunks.counts["documents"] == whole.counts["documents"]
+    assert similarities(chunks) != pytest.approx(similarities(whole), abs=1e-3)
+
+
+def test_bm25_scores_a_pair_by_its_words(opened: Opened) -> None:
+    outcome = evaluate(Pairs(), opened("bm25"))
+
+    rows = Pairs().data()["test"]
+    assert outcome.model == {"name": None}
+    assert similarities(outcome)[0] > 0
+    assert rows["sentence2"][1].startswith("The weather")  # only "the", a stop word, is in its question too
+    assert similarities(outcome)[1] == 0
+    assert outcome.scores["similarity_f1"] > 0.9  # the right answer names the disease
+
+
+def test_hybrid_scores_single_pairs_by_weighted_sums_alone(opened: Opened, cosines: list[float]) -> None:
+    with pytest.raises(RefusedError, match="take --fusion weighted"):
+        evaluate(Pairs(), opened("hybrid"))
+
+    dense_alone = evaluate(Pairs(), opened("hybrid", quantisation="flat", fusion="weighted", weights=(1.0, 0.0)))
+    both = evaluate(Pairs(), opened("hybrid", quantisation="flat", fusion="weighted", weights=(250.0, 1.0)))
+    bm25 = evaluate(Pairs(), opened("bm25", chunk_tokens=254))
+
+    assert similarities(dense_alone) == pytest.approx([(1 + one) / 2 for one in cosines], abs=1e-6)
+    expected = [250 * (1 + one) / 2 + words for one, words in zip(cosines, similarities(bm25), strict=True)]
+    assert similarities(both) == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_blank_second_text_is_least_like_anything(opened: Opened) -> None:
+    class WithBlank(Pairs):
+        def data(self) -> DatasetDict:
+            found: Any = super().data()
+            rows = found["test"].to_dict()
+            rows["sentence2"][0] = "  "
+            return DatasetDict({"test": found["test"].from_dict(rows)})
+
+    assert similarities(evaluate(WithBlank(), opened("dense")))[0] == -1.0
+    assert similarities(evaluate(WithBlank(), opened("bm25")))[0] == 0.0
+
+
+@pytest.mark.parametrize("task", [Classification, Clustering])
+def test_other_texts_are_the_models_alone(opened: Opened, task: type[Classification | Clustering]) -> None:
+    encoder, dense = evaluate(task(), opened("encoder")), evaluate(task(), opened("dense"))
+
+    assert dense.scores == encoder.scores
+    assert dense.notes == (f"{task.metadata.type} on dense is its model's alone; no index takes part",)
+    with pytest.raises(RefusedError, match=f"bm25 makes no vectors of texts, which {task.metadata.type} needs"):
+        evaluate(task(), opened("bm25"))
+
+
+def test_the_threshold_is_where_f1_is_best() -> None:
+    labels = np.array([1, 1, 0, 1, 0, 0])
+    assert best_threshold(np.array([0.9, 0.8, 0.7, 0.6, 0.2, 0.1]), labels) == 0.6
+    assert best_threshold(np.array([0.9, 0.9, 0.9, 0.3, 0.1, 0.1]), labels) == 0.3
+
+
+def test_items_tell_what_was_right(opened: Opened) -> None:
+    pairs, texts = evaluate(Pairs(), opened("encoder")), evaluate(Classification(), opened("encoder"))
+
+    assert {row["accuracy"] for row in pairs.items.rows} <= {0.0, 1.0}
+    assert np.mean([row["accuracy"] for row in texts.items.rows]) == pytest.approx(texts.scores["accuracy"])
+    assert len(texts.items.rows) == 15
