@@ -23,6 +23,7 @@ MAX_HITS = 10_000  # that a request may ask for in all, unless one search alone 
 _ATTEMPTS = 2
 _WAIT = 0.25  # seconds before the second
 _PASSING = frozenset({429, 502, 503, 504})
+_GONE = "index_not_found_exception"
 _NAMED = 5  # failed queries that a message names; the exception carries all
 _JSON = "application/vnd.elasticsearch+json; compatible-with=8"
 _LINES = "application/vnd.elasticsearch+x-ndjson; compatible-with=8"
@@ -164,8 +165,8 @@ def _refused(index: str, error: ApiError | TransportError, attempts: int, names:
     body = error.body if isinstance(error, ApiError) and isinstance(error.body, dict) else {}
     kind, reason = root_cause(body.get("error", str(error)))
     data = {"index": index, "attempts": attempts, "reason": reason, "failures": dict.fromkeys(names, reason)}
-    if kind == "index_not_found_exception":
-        return IndexMissingError(f"index {index!r} is not there any more; check the name", index=index)
+    if kind == _GONE:
+        return _missing(index)
     if kind == NOT_ALLOWED:
         return SearchError(
             f"searching index {index!r} is not allowed: {reason}; have these credentials given the privilege read,"
@@ -182,8 +183,15 @@ def _refused(index: str, error: ApiError | TransportError, attempts: int, names:
     return SearchError(f"the server refused a search of index {index!r}: {reason or error}", **data)
 
 
-def _some_refused(index: str, errors: Mapping[int, Any], attempts: int) -> SearchError:
-    failures = {number: root_cause(error)[1] for number, error in errors.items()}
+def _missing(index: str) -> IndexMissingError:
+    return IndexMissingError(f"index {index!r} is not there any more; check the name", index=index)
+
+
+def _some_refused(index: str, errors: Mapping[int, Any], attempts: int) -> Exception:
+    causes = {number: root_cause(error) for number, error in errors.items()}
+    if any(kind == _GONE for kind, _ in causes.values()):
+        return _missing(index)
+    failures = {number: reason for number, (_, reason) in causes.items()}
     first = "; ".join(f"query {number}: {reason}" for number, reason in list(failures.items())[:_NAMED])
     return SearchError(
         f"{len(failures)} queries of index {index!r} failed (attempt {attempts}): {first}",

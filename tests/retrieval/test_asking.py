@@ -134,6 +134,9 @@ def test_an_index_that_is_gone():
     body = {"error": {"root_cause": [{"type": "index_not_found_exception", "reason": "no such index"}]}}
     with pytest.raises(IndexMissingError, match="is not there any more"):
         run(Client(NotFoundError("no", meta=SimpleNamespace(status=404), body=body)), 1)
+    gone = {"status": 404, "error": {"type": "index_not_found_exception", "reason": "no such index"}}
+    with pytest.raises(IndexMissingError, match="is not there any more"):
+        run(Client(lambda number: gone), 2)
 
 
 def test_credentials_that_may_not_search():
