@@ -1,23 +1,25 @@
 """Embeds documents."""
 
 import asyncio
-from dataclasses import replace
-from typing import Any, Unpack
+from dataclasses import dataclass, replace
+from typing import Any
 
 from haystack import Document, component
 from tqdm import tqdm
 
-from medte_haystack.components.embedder import Embedder, EmbedderOptions
+from medte_haystack.components.embedder import Embedder
+from medte_haystack.components.shared_encoder import check_strings
 from medte_haystack.encoder import Kind
 
 
 @component
+@dataclass(kw_only=True, eq=False, repr=False)
 class MedTEDocumentEmbedder(Embedder):
     """Embeds Documents with MedTE or another model of the registry.
 
-    It takes the place of `SentenceTransformersDocumentEmbedder`: the parameters have the same names, beside those of
-    :class:`~medte_haystack.components.embedder.Embedder`. Documents are sorted by token count and computed under a
-    token budget, which is why it is faster; the order of the result is that of the input.
+    It takes the place of `SentenceTransformersDocumentEmbedder`: the parameters have the same names. Documents are
+    sorted by token count and computed under a token budget, which is why it is faster; the order of the result is that
+    of the input.
 
     ```python
     from haystack import Document
@@ -26,25 +28,21 @@ class MedTEDocumentEmbedder(Embedder):
     embedder = MedTEDocumentEmbedder(model="minilm", meta_fields_to_embed=["title"], embedding_separator=" ")
     documents = embedder.run([Document(content="A disorder of growth.", meta={"title": "Acromegaly"})])["documents"]
     ```
+
+    :param meta_fields_to_embed: Metadata put before the content. `es-ingest` embeds the title, with a blank.
+    :param embedding_separator: Put between them.
+
+    The others are those of :class:`~medte_haystack.components.embedder.Embedder`.
     """
 
-    def __init__(
-        self,
-        *,
-        meta_fields_to_embed: list[str] | None = None,
-        embedding_separator: str = "\n",
-        **options: Unpack[EmbedderOptions],
-    ) -> None:
-        """Store the parameters; the model is loaded by `warm_up` or the first `run`.
+    meta_fields_to_embed: list[str] | None = None
+    embedding_separator: str = "\n"
 
-        :param meta_fields_to_embed: Metadata put before the content. `es-ingest` embeds the title, with a blank.
-        :param embedding_separator: Put between them.
-        :param options: See :class:`~medte_haystack.components.embedder.Embedder`.
-        :raises EncoderOptionError: If an option cannot be honoured.
-        """
-        Embedder.__init__(self, **options)  # super() fails: @component makes the class anew
-        self.meta_fields_to_embed = meta_fields_to_embed or []
-        self.embedding_separator = embedding_separator
+    def __post_init__(self) -> None:
+        """Check the parameters."""
+        Embedder.__post_init__(self)  # super() fails: @component makes the class anew
+        check_strings(embedding_separator=self.embedding_separator)
+        self.meta_fields_to_embed = self.meta_fields_to_embed or []
 
     def to_dict(self, **more: Any) -> dict[str, Any]:
         """Return the component as a dictionary."""
@@ -76,6 +74,8 @@ class MedTEDocumentEmbedder(Embedder):
         return result
 
     def _text(self, document: Document) -> str:
-        fields = [str(value) for key in self.meta_fields_to_embed if (value := document.meta.get(key)) is not None]
+        fields = [
+            str(value) for key in self.meta_fields_to_embed or () if (value := document.meta.get(key)) is not None
+        ]
         text = self.embedding_separator.join([*fields, document.content or ""])
         return (self.prefix or "") + text + self.suffix

@@ -2,19 +2,21 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
-from typing import Any, Unpack
+from typing import Any
 
 import numpy as np
 from haystack import component
 from numpy.typing import NDArray
 
-from medte_haystack.components.embedder import Embedder, EmbedderOptions
+from medte_haystack.components.embedder import Embedder
+from medte_haystack.components.shared_encoder import check_whole_number
 from medte_haystack.encoder import Kind
-from medte_haystack.errors import EncoderOptionError
 
 
 @component
+@dataclass(kw_only=True, eq=False, repr=False)
 class MedTETextEmbedder(Embedder):
     """Embeds a string, usually a query, with MedTE or another model of the registry.
 
@@ -26,21 +28,24 @@ class MedTETextEmbedder(Embedder):
     embedder = MedTETextEmbedder(model="minilm")
     vector = embedder.run("What are the symptoms of acromegaly?")["embedding"]  # 384 floats, unit length
     ```
+
+    :param cached_queries: Keep the vectors of so many texts, the least recently used go first; 0 keeps none. One takes
+        4 bytes a dimension and its text.
+
+    The others are those of :class:`~medte_haystack.components.embedder.Embedder`.
     """
 
-    def __init__(self, *, cached_queries: int = 0, **options: Unpack[EmbedderOptions]) -> None:
-        """Store the parameters; the model is loaded by `warm_up` or the first `run`.
+    cached_queries: int = 0
+    _encode: Callable[[str], NDArray[np.float32]] | None = field(default=None, init=False)
 
-        :param cached_queries: Keep the vectors of so many texts, the least recently used go first; 0 keeps none. One
-            takes 4 bytes a dimension and its text.
-        :param options: See :class:`~medte_haystack.components.embedder.Embedder`.
-        :raises EncoderOptionError: If an option cannot be honoured.
-        """
-        Embedder.__init__(self, **options)  # super() fails: @component makes the class anew
-        if cached_queries < 0:
-            raise EncoderOptionError(f"cached_queries is {cached_queries}; take 0 or more", value=cached_queries)
-        self.cached_queries = cached_queries
-        self._encode: Callable[[str], NDArray[np.float32]] | None = None
+    def __post_init__(self) -> None:
+        """Check the parameters."""
+        Embedder.__post_init__(self)  # super() fails: @component makes the class anew
+        check_whole_number("cached_queries", self.cached_queries, least=0, may_be_none=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled or copied: all but the loaded model and the kept vectors."""
+        return {**Embedder.__getstate__(self), "_encode": None}
 
     def to_dict(self, **more: Any) -> dict[str, Any]:
         """Return the component as a dictionary."""

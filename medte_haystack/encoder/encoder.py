@@ -3,15 +3,16 @@
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Literal, Self
+from functools import cached_property, lru_cache
+from os import PathLike
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medte_haystack.encoder.backends import Backend, load_backend
+from medte_haystack.encoder.backends import DEVICES, Backend, check_precision, load_backend
 from medte_haystack.encoder.files import ModelFiles, locate
 from medte_haystack.encoder.models import DEFAULT_MODEL, ModelSpec
 from medte_haystack.encoder.stream import Flow, Reading, Timed, read_windows, tokenise
@@ -70,6 +71,7 @@ class Encoder:
         self.files = files
         self.tokeniser = tokeniser
         self.backend = backend
+        self._computed = files.spec.full_dim or files.spec.dim
         self.dim = truncate_dim or files.spec.dim
         """Dimensions of a vector."""
         self._stats = EncodeStats()
@@ -78,7 +80,7 @@ class Encoder:
     @classmethod
     def load(
         cls,
-        model: str = DEFAULT_MODEL,
+        model: str | PathLike[str] = DEFAULT_MODEL,
         *,
         device: str | None = None,
         precision: str = "auto",
@@ -97,7 +99,7 @@ class Encoder:
             that keeps cosine 0.9999 to float32. Else ``fp32``, ``bf16``, ``int8`` (CPU) or ``fp8`` (GPU).
         :param max_tokens: Cut texts at another length than the model's own (special tokens included).
         :param truncate_dim: Keep only the first dimensions, scaled to unit length again; sensible with models trained
-            for it (Matryoshka representation learning).
+            for it (Matryoshka representation learning). None takes what the model's own files say.
         :param revision: Hub commit, tag or branch instead of the registry's.
         :param token: Hub token; never logged.
         :param local_files_only: Never ask the hub.
@@ -105,14 +107,30 @@ class Encoder:
         :raises ModelError: If they are damaged or do not fit together.
         :raises EncoderOptionError: If an option is unknown or not to be had on this machine.
         """
+        check_precision(precision)
+        if device is not None and not isinstance(device, str):
+            raise EncoderOptionError(f"device is {device!r}; give a string: {DEVICES}", device=device)
         files = locate(model, revision=revision, token=token, local_files_only=local_files_only)
-        if truncate_dim is not None and not 1 <= truncate_dim <= files.spec.dim:
+        most = files.spec.full_dim or files.spec.dim
+        if truncate_dim is not None and not 1 <= truncate_dim <= most:
             raise EncoderOptionError(
-                f"truncate_dim is {truncate_dim}; model {files.spec.name!r} has 1 to {files.spec.dim} dimensions",
+                f"truncate_dim is {truncate_dim}; model {files.spec.name!r} has 1 to {most} dimensions",
                 truncate_dim=truncate_dim,
             )
         tokeniser = Tokeniser.of(files, max_tokens)
         return cls(files, tokeniser, load_backend(files, device, precision), truncate_dim)
+
+    def __copy__(self) -> Self:
+        """Return an encoder that shares the loaded model and counts for itself."""
+        return type(self)(self.files, self.tokeniser, self.backend, self.dim)
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """Do the same: a loaded model does not change, and is large."""
+        return self.__copy__()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle what the model is loaded from, not the model; it must lie in the same place where it is unpickled."""
+        return _load_again, (type(self), self.files, self.device, self.precision, self.max_tokens, self.dim)
 
     @property
     def spec(self) -> ModelSpec:
@@ -123,6 +141,11 @@ class Encoder:
     def max_tokens(self) -> int:
         """Longest text in tokens, special tokens included."""
         return self.tokeniser.max_tokens
+
+    @property
+    def device(self) -> str:
+        """Where it computes, e.g. ``cpu``."""
+        return self.backend.device
 
     @property
     def precision(self) -> str:
@@ -161,9 +184,11 @@ class Encoder:
         :param kind: Whether they are queries or passages, which decides the model's prefix; None puts none before them.
         :param max_texts: Most texts of a batch, beside the token budget.
         :returns: Unit vectors in input order, float32, shape (n, dim).
-        :raises TypeError: If `texts` is a single string or holds something else than strings.
+        :raises TypeError: If `texts` is a single string, a mapping or an iterator, or holds what is no string.
         :raises EncoderOptionError: If `kind` is unknown or `max_texts` below 1.
         """
+        if isinstance(texts, Iterator) or not isinstance(texts, Sized):
+            raise TypeError(f"texts is of type {type(texts).__name__}; give a list, or take encode_stream")
         stream = self.encode_stream(texts, kind, max_texts=max_texts)
         for position, text in enumerate(texts):  # before any of them is computed
             check_string(text, position)
@@ -183,11 +208,13 @@ class Encoder:
         :param kind: See :meth:`encode`.
         :param max_texts: Most texts of a batch, beside the token budget.
         :returns: One unit vector a text in input order, float32, shape (dim,).
-        :raises TypeError: If `texts` is a single string or one of them is no string.
+        :raises TypeError: If `texts` is a single string or a mapping, or one of them is no string.
         :raises EncoderOptionError: If `kind` is unknown or `max_texts` below 1.
         """
         if isinstance(texts, str):
             raise TypeError("texts is a single string; give a list of strings")
+        if isinstance(texts, Mapping) or not isinstance(texts, Iterable):
+            raise TypeError(f"texts is of type {type(texts).__name__}; give a list of strings")
         if max_texts is not None and max_texts < 1:
             raise EncoderOptionError(f"a batch of {max_texts} texts cannot be; take 1 or more", max_texts=max_texts)
         return self._stream(texts, self.prefix(kind), max_texts)
@@ -215,7 +242,7 @@ class Encoder:
         tokens = tokenise(
             read_windows(reading, self.backend), self.tokeniser, prefix, ahead=0 if self.backend.device == "cpu" else 2
         )
-        flow = Flow(tokens, reading, self.backend, max_texts, self.spec.dim)
+        flow = Flow(tokens, reading, self.backend, max_texts, self._computed)
         computing = Timed(flow)
         counted = 0.0
         try:
@@ -230,7 +257,7 @@ class Encoder:
                 self._warn(flow.truncated, flow.texts)
 
     def _shorten(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        if self.dim == self.spec.dim:
+        if self.dim == self._computed:
             return vectors
         kept = vectors[..., : self.dim]
         shortened: NDArray[np.float32] = kept / np.linalg.norm(kept, axis=-1, keepdims=True)
@@ -244,3 +271,10 @@ class Encoder:
         logger.warning(
             "%d of %d texts were longer than %d tokens and lost their end", truncated, texts, self.max_tokens
         )
+
+
+@lru_cache(maxsize=1)  # a process pool sends the same encoder with every task
+def _load_again(
+    kind: type[Encoder], files: ModelFiles, device: str, precision: str, max_tokens: int, dim: int
+) -> Encoder:
+    return kind(files, Tokeniser.of(files, max_tokens), load_backend(files, device, precision), dim)

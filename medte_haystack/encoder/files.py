@@ -6,10 +6,11 @@ import logging
 import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from os import PathLike, fspath
 from pathlib import Path
 
 from medte_haystack.encoder.models import MODELS, ModelSpec, describe, find_row, read_json
-from medte_haystack.errors import ModelError, ModelNotAvailableError
+from medte_haystack.errors import EncoderOptionError, ModelError, ModelNotAvailableError
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ def _sha256(files: tuple[tuple[Path, int, int], ...]) -> str:
 
 
 def locate(
-    model: str,
+    model: str | PathLike[str],
     *,
     revision: str | None = None,
     token: str | None = None,
@@ -98,13 +99,17 @@ def locate(
     :param local_files_only: Never ask the hub.
     :raises ModelNotAvailableError: If the files cannot be had; the message names the cached, local and offline choices.
     :raises ModelError: If the folder is no model folder.
+    :raises EncoderOptionError: If `model` is neither a string nor a path.
     """
+    if not isinstance(model, str | PathLike):
+        raise EncoderOptionError(f"model is {model!r}; give one of {', '.join(MODELS)}, a folder, or a hub id")
+    model = fspath(model)
     row = find_row(model)
     if row is None and model and (folder := Path(model).expanduser()).is_dir():
         spec = ModelSpec(folder.resolve().name, "", None, 0, "mean")
         return ModelFiles(describe(folder, spec), folder)
     if row is None:
-        if not re.fullmatch(r"[\w.-]+/[\w.-]+", model):
+        if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", model):
             raise ModelNotAvailableError(
                 f"{model!r} is neither a model of the registry ({', '.join(MODELS)}), nor an existing folder,"
                 " nor a hub id of the form owner/name",

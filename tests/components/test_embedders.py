@@ -1,18 +1,24 @@
 """The embedders and the splitter, with the real model."""
 
 import copy
+import pickle
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import numpy as np
 import pytest
-from haystack import Document
+from haystack import Document, Pipeline
 from haystack.utils import ComponentDevice, Device, DeviceMap
 
 from medte_haystack import MedTEDocumentEmbedder, MedTEDocumentSplitter, MedTETextEmbedder
 from medte_haystack.components.shared_encoder import device_name
 from medte_haystack.encoder import Encoder
+from medte_haystack.encoder.backends.cpu import lacks
 from medte_haystack.errors import EncoderOptionError, ModelNotAvailableError
 
 OPTIONS = {"model": "minilm", "device": ComponentDevice.from_str("cpu"), "precision": "fp32"}
+KINDS = (MedTETextEmbedder, MedTEDocumentEmbedder)
+needs_int8 = pytest.mark.skipif(bool(lacks("int8")), reason=f"this processor lacks {lacks('int8')}")
 TEXT = "Acromegaly is a disorder of growth."
 
 
@@ -82,10 +88,6 @@ class TestText:
         embedder.run(TEXT)
         assert len(embedder.encoder.asked) == 2
 
-    def test_a_negative_number_of_queries(self):
-        with pytest.raises(EncoderOptionError, match="cached_queries is -1; take 0 or more"):
-            MedTETextEmbedder(cached_queries=-1)
-
     def test_computing_in_8_bits_gives_floats(self, encoder):
         found = MedTETextEmbedder(**{**OPTIONS, "precision": "int8"}).run(TEXT)["embedding"]
         assert all(type(value) is float for value in found)
@@ -132,11 +134,6 @@ class TestDocuments:
         with pytest.raises(TypeError, match="takes a list of Documents"):
             MedTEDocumentEmbedder(model="nobody/nothing").run(bad)
 
-    @pytest.mark.parametrize("size", [0, -2])
-    def test_a_batch_of_no_documents(self, size):
-        with pytest.raises(EncoderOptionError, match=f"a batch of {size} texts"):
-            MedTEDocumentEmbedder(batch_size=size, **OPTIONS).run([Document(content=TEXT)])
-
 
 class TestLoading:
     def test_components_with_equal_options_share_one_encoder(self, encoder):
@@ -153,6 +150,11 @@ class TestLoading:
         with pytest.raises(ModelNotAvailableError, match="offline:"):
             MedTETextEmbedder(model="nobody/nothing", local_files_only=True).run(TEXT)
 
+    def test_devices_are_strings_too(self, encoder):
+        embedder = MedTETextEmbedder(**{**OPTIONS, "device": "cpu"})
+        embedder.warm_up()
+        assert embedder.encoder is encoder
+
     def test_several_devices_compute_together(self):
         devices = ComponentDevice.from_multiple(DeviceMap({"a": Device.gpu(0), "b": Device.gpu(1), "c": Device.gpu(0)}))
         assert device_name(devices) == "cuda:0,cuda:1"
@@ -163,6 +165,35 @@ class TestLoading:
         devices = ComponentDevice.from_multiple(DeviceMap.from_hf({"a": "cpu", "b": "mps"}))
         with pytest.raises(EncoderOptionError, match="cpu,mps"):
             MedTETextEmbedder(model="minilm", device=devices).warm_up()
+
+
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("int8", marks=needs_int8)])
+class TestCopies:
+    """Of components that have loaded their model."""
+
+    def test_deep_copies(self, precision):
+        text, documents = (kind(**{**OPTIONS, "precision": precision}) for kind in KINDS)
+        expected = text.run(TEXT)["embedding"]
+        pipeline = Pipeline()
+        pipeline.add_component("text", copy.deepcopy(text))
+        np.testing.assert_array_equal(pipeline.run({"text": {"text": TEXT}})["text"]["embedding"], expected)
+        before = documents.run([Document(content=TEXT)])
+        assert copy.deepcopy(documents).run([Document(content=TEXT)]) == before
+
+    def test_in_another_process(self, precision):
+        embedders = [kind(**{**OPTIONS, "precision": precision}) for kind in KINDS]
+        text, documents = embedders
+        expected = [text.run(TEXT), documents.run([Document(content=TEXT)])]
+        with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+            found = [pool.submit(text.run, TEXT), pool.submit(documents.run, [Document(content=TEXT)])]
+            np.testing.assert_allclose(found[0].result()["embedding"], expected[0]["embedding"], atol=1e-5)
+            (one,), (other,) = found[1].result()["documents"], expected[1]["documents"]
+        np.testing.assert_allclose(one.embedding, other.embedding, atol=1e-5)
+
+    def test_kept_queries_are_left_behind(self, precision):
+        embedder = MedTETextEmbedder(cached_queries=3, **{**OPTIONS, "precision": precision})
+        expected = embedder.run(TEXT)
+        assert pickle.loads(pickle.dumps(embedder)).run(TEXT) == expected
 
 
 class TestSplitter:

@@ -1,12 +1,19 @@
 """Components as dictionaries and YAML, and what their constructors do not do."""
 
+import inspect
 import os
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
-from haystack import Pipeline
+from haystack import Document, Pipeline
 from haystack.utils import ComponentDevice, Secret
+from haystack_integrations.components.embedders.sentence_transformers import (
+    SentenceTransformersDocumentEmbedder,
+    SentenceTransformersTextEmbedder,
+)
 from haystack_integrations.document_stores.elasticsearch import ElasticsearchDocumentStore
 
 from medte_haystack import (
@@ -17,6 +24,8 @@ from medte_haystack import (
     MedTEHybridRetriever,
     MedTETextEmbedder,
 )
+from medte_haystack.components.shared_encoder import device_name
+from medte_haystack.encoder import locate
 from medte_haystack.errors import EncoderOptionError, IndexContractError
 
 TOKEN = {"type": "env_var", "env_vars": ["HF_API_TOKEN", "HF_TOKEN"], "strict": False}
@@ -166,6 +175,61 @@ class TestToDict:
         }
 
 
+class TestDevices:
+    @pytest.mark.parametrize(
+        ("device", "written"),
+        [
+            ("cpu", {"type": "single", "device": "cpu"}),
+            ("cuda:1", {"type": "single", "device": "cuda:1"}),
+            ("cuda:0, cuda:1", {"type": "multiple", "device_map": {"cuda:0": "cuda:0", "cuda:1": "cuda:1"}}),
+            ("cuda:all", "cuda:all"),
+        ],
+    )
+    def test_strings_are_written_as_haystack_writes_devices(self, device, written):
+        data = MedTETextEmbedder(device=device).to_dict()
+        assert data["init_parameters"]["device"] == written
+        again = MedTETextEmbedder.from_dict(data)
+        assert device_name(again.device) == device.replace(" ", "")
+        assert again.to_dict() == data
+
+    def test_a_path_is_written_as_a_string(self):
+        assert MedTETextEmbedder(model=Path("a")).to_dict()["init_parameters"]["model"] == "a"
+
+
+class TestStockPipelines:
+    """What Haystack's sentence-transformers embedders have written needs another type and nothing else."""
+
+    STOCK = (
+        (SentenceTransformersTextEmbedder, MedTETextEmbedder),
+        (SentenceTransformersDocumentEmbedder, MedTEDocumentEmbedder),
+    )
+
+    @pytest.mark.parametrize(("stock", "ours"), STOCK)
+    def test_every_option_of_the_stock_embedder_is_known(self, stock, ours):
+        theirs = inspect.signature(stock.__init__).parameters.keys() - {"self"}
+        assert theirs <= inspect.signature(ours).parameters.keys()
+
+    @pytest.mark.parametrize(("stock", "ours"), STOCK)
+    def test_a_dumped_pipeline_gives_the_same_vectors(self, stock, ours):
+        folder = str(locate("minilm").folder)
+        pipeline = Pipeline()
+        pipeline.add_component(
+            "embedder", stock(model=folder, device=ComponentDevice.from_str("cpu"), progress_bar=False)
+        )
+        text = pipeline.dumps()
+        theirs = f"{stock.__module__}.{stock.__name__}"
+        assert theirs in text
+        again = Pipeline.loads(text.replace(theirs, f"{ours.__module__}.{ours.__name__}"))
+        sentence = "Acromegaly is a disorder of growth."
+        asked = {"text": sentence} if "Text" in stock.__name__ else {"documents": [Document(content=sentence)]}
+        expected, found = (vector(one.run({"embedder": asked})["embedder"]) for one in (pipeline, again))
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def vector(result):
+    return result["embedding"] if "embedding" in result else result["documents"][0].embedding
+
+
 class TestRoundTrip:
     @pytest.mark.parametrize(
         "made",
@@ -250,6 +314,18 @@ class TestConstructors:
             ({"model_kwargs": {"torch_dtype": "float16"}}, r"model_kwargs \(torch_dtype\) cannot be honoured"),
             ({"config_kwargs": {"a": 1}}, r"config_kwargs \(a\) cannot be honoured"),
             ({"encode_kwargs": {"a": 1}}, r"encode_kwargs \(a\) cannot be honoured"),
+            ({"quantization_ranges": [[0.0], [1.0]]}, "quantization_ranges cannot be honoured"),
+            ({"precision": "fp7"}, "precision 'fp7' is unknown; there are auto, fp32"),
+            ({"precision": None}, "precision None is unknown"),
+            ({"tokenizer_kwargs": {"model_max_length": "many"}}, "model_max_length is 'many'; take a whole number"),
+            ({"model": None}, "model is None; give a string"),
+            ({"prefix": 5}, "prefix is 5; give a string"),
+            ({"suffix": None}, "suffix is None; give a string"),
+            ({"batch_size": 0}, "batch_size is 0; take a whole number of 1 or more"),
+            ({"batch_size": 2.5}, "batch_size is 2.5"),
+            ({"truncate_dim": 0}, "truncate_dim is 0"),
+            ({"device": "tpu"}, "device 'tpu' is unknown; take a ComponentDevice or one of cpu, cuda"),
+            ({"device": 3}, "device 3 is unknown"),
             ({"tokenizer_kwargs": {"do_lower_case": True}}, "tokenizer_kwargs do_lower_case cannot be honoured"),
         ],
     )
@@ -264,9 +340,25 @@ class TestConstructors:
         MedTETextEmbedder(normalize_embeddings=False)
         assert "normalize_embeddings=False has no effect" in caplog.text
 
+    @pytest.mark.parametrize("number", [-1, None, 2.5, True])
+    def test_a_wrong_number_of_cached_queries(self, number):
+        with pytest.raises(EncoderOptionError, match=f"cached_queries is {number}; take a whole number of 0 or more"):
+            MedTETextEmbedder(cached_queries=number)
+
     def test_a_misspelt_option(self):
-        with pytest.raises(TypeError, match="batchsize"):
+        with pytest.raises(TypeError, match="no option 'batchsize'; did you mean 'batch_size'"):
             MedTEDocumentEmbedder(batchsize=3)
+        with pytest.raises(TypeError, match="no option 'zzz'; there are model, device"):
+            MedTETextEmbedder(zzz=3)
+
+    @pytest.mark.parametrize("kind", [MedTETextEmbedder, MedTEDocumentEmbedder])
+    def test_the_signature_says_the_options(self, kind):
+        parameters = inspect.signature(kind).parameters
+        assert parameters["precision"].default == "auto"
+        assert parameters["batch_size"].annotation == int | None
+        assert not {"args", "kwargs", "options", "self", "encoder"} & set(parameters)
+        documented = kind.__doc__ + kind.__init__.__doc__
+        assert [name for name in parameters if f":param {name}:" not in documented] == []
 
     def test_a_store_checks_what_it_can(self):
         with pytest.raises(IndexContractError, match="'int2' is unknown"):

@@ -8,9 +8,10 @@ from itertools import count, islice
 
 import numpy as np
 import pytest
+from sentence_transformers import SentenceTransformer
 
 from medte_haystack.encoder import Encoder, EncodeStats, ModelFiles, Tokeniser
-from medte_haystack.errors import EncoderOptionError
+from medte_haystack.errors import EncoderOptionError, ModelError
 
 LOGGER = "medte_haystack.encoder.encoder"
 
@@ -237,6 +238,25 @@ class TestWrongInput:
         with pytest.raises(TypeError, match="single string"):
             getattr(encoder, method)("fever")
 
+    @pytest.mark.parametrize("method", ["encode", "encode_stream"])
+    @pytest.mark.parametrize("bad", [{"a": "fever"}, None, 7])
+    def test_something_else_than_a_list(self, encoder, method, bad):
+        with pytest.raises(TypeError, match=f"texts is of type {type(bad).__name__}; give a list"):
+            getattr(encoder, method)(bad)
+
+    def test_an_iterator_where_the_number_must_be_known(self, encoder):
+        with pytest.raises(TypeError, match="texts is of type generator; give a list, or take encode_stream"):
+            encoder.encode(text for text in ["fever"])
+
+    @pytest.mark.parametrize("device", [3, ["cuda:0"]])
+    def test_a_device_that_is_no_string(self, device):
+        with pytest.raises(EncoderOptionError, match=r"device is .*; give a string: cpu, cuda"):
+            Encoder.load("minilm", device=device)
+
+    def test_an_unknown_precision_is_told_before_the_model_is_looked_for(self):
+        with pytest.raises(EncoderOptionError, match="precision 'fp7' is unknown"):
+            Encoder.load("nobody/nothing", precision="fp7")
+
     @pytest.mark.parametrize("bad", [None, 7, b"bytes", ["a", "pair"], ("a", "pair"), float("nan")])
     @pytest.mark.parametrize("kind", ["passage", None])
     def test_something_else_than_a_string_is_named_by_its_position(self, encoder, bad, kind):
@@ -265,6 +285,31 @@ class TestTruncateDim:
         assert (encoder.dim, short.shape, short.dtype) == (64, (20, 64), np.float32)
         first = vectors[:20, :64]
         np.testing.assert_allclose(short, first / np.linalg.norm(first, axis=1, keepdims=True), atol=1e-6)
+
+    @pytest.mark.parametrize(("stated", "asked", "dim"), [(12, None, 12), (12, 20, 20), (12, 32, 32), (99, None, 32)])
+    def test_the_models_own_number_holds_unless_another_is_asked_for(self, tiny, edit_json, stated, asked, dim):
+        whole = Encoder.load(tiny, device="cpu", precision="fp32").encode(["fever", "chills"])
+        edit_json(tiny / "config_sentence_transformers.json", truncate_dim=stated)
+        encoder = Encoder.load(tiny, device="cpu", precision="fp32", truncate_dim=asked)
+        found = encoder.encode(["fever", "chills"])
+        first = whole[:, :dim]
+        np.testing.assert_allclose(found, first / np.linalg.norm(first, axis=1, keepdims=True), atol=1e-6)
+        assert encoder.dim == dim
+        assert encoder.spec.dim == min(stated, 32)  # what an index of this model has, unless another is asked for
+
+    def test_the_models_own_number_as_sentence_transformers_writes_it(self, tiny, tmp_path):
+        theirs = SentenceTransformer(str(tiny), device="cpu", truncate_dim=12)
+        theirs.save(str(tmp_path / "saved"))
+        theirs = SentenceTransformer(str(tmp_path / "saved"), device="cpu")
+        theirs = theirs.encode(["fever", "chills"], normalize_embeddings=True)
+        ours = Encoder.load(tmp_path / "saved", device="cpu", precision="fp32").encode(["fever", "chills"])
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+    @pytest.mark.parametrize("stated", [0, "many", 2.5, True])
+    def test_the_models_own_number_is_none(self, tiny, edit_json, stated):
+        edit_json(tiny / "config_sentence_transformers.json", truncate_dim=stated)
+        with pytest.raises(ModelError, match=f"truncate_dim is {stated!r}, not a number of dimensions"):
+            Encoder.load(tiny)
 
     @pytest.mark.parametrize("dim", [0, -1, 385])
     def test_out_of_range(self, dim):

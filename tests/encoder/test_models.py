@@ -9,7 +9,7 @@ import pytest
 
 from medte_haystack.encoder import DEFAULT_MODEL, MODELS, Encoder, locate
 from medte_haystack.encoder.models import ModelSpec, _registry, find_row
-from medte_haystack.errors import ModelError, ModelNotAvailableError
+from medte_haystack.errors import EncoderOptionError, ModelError, ModelNotAvailableError
 
 COMMIT = "c078288308d8dee004ab72c6191778064285ec0c"
 
@@ -60,11 +60,19 @@ class TestLocate:
         weights.write_bytes(weights.read_bytes() + b" ")
         assert locate(str(tiny)).weights_sha256() == hashlib.sha256(weights.read_bytes()).hexdigest() != before
 
-    @pytest.mark.parametrize("name", ["nothing", "a/b/c", "", "~/no such folder"])
+    @pytest.mark.parametrize("name", ["nothing", "a/b/c", "", "~/no such folder", "./nothere", "../nothere"])
     def test_an_unknown_name(self, name):
         with pytest.raises(ModelNotAvailableError, match=r"neither a model of the registry .*medte.*hub id") as caught:
             locate(name)
         assert caught.value.model == name
+
+    def test_a_path(self, tiny):
+        assert locate(tiny) == locate(str(tiny))
+
+    @pytest.mark.parametrize("model", [None, 5, b"minilm"])
+    def test_something_else_than_a_name(self, model):
+        with pytest.raises(EncoderOptionError, match=r"model is .*; give one of medte, .*, a folder, or a hub id"):
+            locate(model)
 
     def test_other_dimensions_than_the_row_says(self, tiny, hub):
         hub.folder = tiny

@@ -9,8 +9,7 @@ import pytest
 
 from es_ingest.commands import completion
 from es_ingest.readers import FORMATS
-from medte_haystack.encoder import MODELS
-from medte_haystack.encoder.backends.choose import PRECISIONS
+from medte_haystack.encoder import MODELS, PRECISIONS
 from medte_haystack.index import QUANTISATIONS
 
 COMMAND = Path(sys.executable).with_name("es-ingest")

@@ -7,6 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medte_haystack.encoder.files import ModelFiles
+from medte_haystack.errors import EncoderOptionError
+
+PRECISIONS = ("auto", "fp32", "bf16", "int8", "fp8")
+DEVICES = "cpu, cuda, cuda:N and mps, cuda:all for every GPU, or a list such as cuda:0,cuda:1"
+
+_ALIASES = {"float32": "fp32", "bfloat16": "bf16"}
 
 Batch = Sequence[Sequence[int]]
 """Token ids of some texts, special tokens included."""
@@ -42,6 +48,21 @@ class Backend(Protocol):
     def embed_one(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """Return one text's vector, shape (dim,), by the way with the least delay."""
         ...
+
+
+def check_precision(precision: str) -> str:
+    """Return a precision by the name it has here.
+
+    :raises EncoderOptionError: If there is none of that name.
+    """
+    found = _ALIASES.get(precision, precision) if isinstance(precision, str) else None
+    if found not in PRECISIONS:
+        raise EncoderOptionError(
+            f"precision {precision!r} is unknown; there are {', '.join(PRECISIONS)}. To quantise the stored vectors,"
+            " choose the index's quantisation instead",
+            precision=precision,
+        )
+    return found
 
 
 def load_backend(files: ModelFiles, device: str | None, precision: str) -> Backend:

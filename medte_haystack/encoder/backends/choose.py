@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import torch
 
-from medte_haystack.encoder.backends import Backend, cpu, cuda
+from medte_haystack.encoder.backends import DEVICES, Backend, check_precision, cpu, cuda
 from medte_haystack.encoder.bert import is_bert_shaped
 from medte_haystack.encoder.files import ModelFiles
 from medte_haystack.encoder.models import read_json
@@ -13,11 +13,8 @@ from medte_haystack.errors import EncoderOptionError
 
 logger = logging.getLogger(__name__)
 
-PRECISIONS = ("auto", "fp32", "bf16", "int8", "fp8")
-_ALIASES = {"float32": "fp32", "bfloat16": "bf16"}
 _OF_KIND = {"cpu": ("fp32", "bf16", "int8"), "cuda": ("fp32", "bf16", "fp8"), "mps": ("fp32",)}
 _OF_FALLBACK = ("fp32", "bf16")
-_DEVICES = "cpu, cuda, cuda:N and mps, cuda:all for every GPU, or a list such as cuda:0,cuda:1"
 
 
 def choose(files: ModelFiles, device: str | None, precision: str) -> Backend:
@@ -27,13 +24,7 @@ def choose(files: ModelFiles, device: str | None, precision: str) -> Backend:
     model of another shape than BERT's is computed by sentence-transformers, where that is not known: in fp32.
     """
     devices = find_devices(device)
-    asked = _ALIASES.get(precision, precision)
-    if asked not in PRECISIONS:
-        raise EncoderOptionError(
-            f"precision {precision!r} is unknown; there are {', '.join(PRECISIONS)}. To quantise the stored vectors,"
-            " choose the index's quantisation instead",
-            precision=precision,
-        )
+    asked = check_precision(precision)
     config = read_json(files.folder / "config.json")
     if is_bert_shaped(config):
         chosen = _precision(asked, devices)
@@ -72,7 +63,7 @@ def _kind(name: str, option: str) -> str:
     except RuntimeError:
         found = None
     if found is None or found.type not in _OF_KIND:
-        raise EncoderOptionError(f"device {option!r} is unknown; there are {_DEVICES}", device=option)
+        raise EncoderOptionError(f"device {option!r} is unknown; there are {DEVICES}", device=option)
     there_are = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}[found.type]
     if (found.index or 0) >= there_are:
         raise _not_here(option)

@@ -93,7 +93,7 @@ def _load(files: ModelFiles, device: str, dtype: torch.dtype) -> torch.nn.Module
             path=str(files.folder),
             unused=unused,
         )
-    pooling = Pooling(files.spec.dim, pooling_mode=files.spec.pooling)
+    pooling = Pooling(files.spec.full_dim or files.spec.dim, pooling_mode=files.spec.pooling)
     model: torch.nn.Module = SentenceTransformer(modules=[transformer, pooling], device=device).eval()
     return model
 
