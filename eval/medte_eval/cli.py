@@ -12,7 +12,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,  # a traceback with local variables would show document text
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Evaluate embedding models, and Elasticsearch searches with them, on retrieval tasks.",
+    help="Evaluate embedding models, and Elasticsearch searches with them, on medical tasks.",
     epilog="Exit status: 0 done, 1 a bug, 2 wrong usage, 3 some tasks failed and the others are done, 4 model,"
     " 5 server, 6 index, 7 source, 130 interrupted.",
 )
