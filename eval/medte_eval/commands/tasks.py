@@ -70,8 +70,8 @@ def _state(listed: "Listed") -> str:
         states.append("damaged")
     if not states:
         states.append("can be built" if listed.buildable else f"needs {listed.needs[0].partition(':')[0]}")
-    if listed.task.uses_llm:
-        states.append("uses a language model")
+        if listed.task.uses_llm:
+            states.append(f"without --generator as {listed.task.llm_free_name}")
     if listed.task.reserve:
         states.append("reserve, off unless named")
     return ", ".join(states)

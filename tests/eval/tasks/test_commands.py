@@ -129,7 +129,7 @@ def test_tasks_tells_what_each_needs(tmp_path: Path) -> None:
     states = {line.split()[0]: line for line in plain.stdout.splitlines() if line}
     assert "needs --mimic FOLDER" in states["MimicCancerTypesClustering"]
     assert "can be built" in states["WikiPainVsFeverClassification"]
-    assert "can be built, uses a language model" in states["PubMedPair"]
+    assert "can be built, without --generator as PubMedPair.LLMFree" in states["PubMedPair"]
     assert "reserve, off unless named" in states["TrialsTitleDescriptionRetrieval"]
     assert "beir:FOLDER" in plain.stdout
     assert "15 Classification, 12 Clustering, 12 PairClassification, 12 Retrieval" in plain.stdout

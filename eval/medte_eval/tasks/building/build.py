@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_SEEDED = "samples are drawn from sorted ids with the seed {}, there without a seed"
 _PACKAGES = ("medte", "mteb", "numpy", "scikit-learn")
 
 
@@ -132,7 +133,7 @@ class Builder:
             labels=labels,
             recipe=recipe,
             cap=task.cap,
-            differences=differences,
+            differences=[*differences, _SEEDED.format(options.seed)],
             dropped={reason: number for reason, number in bench.dropped.items() if number},
             licences=licences_of(rows),
             versions={package: version(package) for package in _PACKAGES},
@@ -164,7 +165,6 @@ class Builder:
             found.append(
                 f"at most {self.options.max_rows:,} rows are kept, and items asked for, instead of {task.cap:,}"
             )
-        found.append(f"samples are drawn from sorted ids with the seed {self.options.seed}, there without a seed")
         return found
 
     def _recipe(self, task: BenchmarkTask, rephraser: "Rephraser | None") -> dict[str, Any]:
