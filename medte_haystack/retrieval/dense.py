@@ -17,6 +17,26 @@ from medte_haystack.retrieval.target import Hit, Target, widening
 _CHUNKS_A_DOCUMENT = 4  # looked among at first; more where documents have more
 
 
+def nearest_body(
+    target: Target,
+    vector: NDArray[np.float32],
+    filters: Mapping[str, Any] | None,
+    options: SearchOptions,
+    *,
+    chunks: int,
+) -> dict[str, Any]:
+    """Return the body of a search for the chunks nearest to a vector.
+
+    :param chunks: How many of each shard, and in all.
+    """
+    return {
+        "query": knn_clause(vector, top_k=chunks, **target.knn(options, filters, chunks)),
+        "size": chunks,
+        "track_total_hits": False,
+        **target.shown(options),
+    }
+
+
 def dense_body(
     target: Target,
     vector: NDArray[np.float32],
@@ -24,19 +44,12 @@ def dense_body(
     options: SearchOptions,
     *,
     chunks: int,
-    size: int,
 ) -> dict[str, Any]:
-    """Return the body of a search by a vector.
+    """Return the body of a search for the `top_k` documents, or chunks, nearest to a vector.
 
-    :param chunks: Nearest chunks of each shard.
-    :param size: Hits that come back.
+    :param chunks: Nearest chunks of each shard that are looked among.
     """
-    body = {
-        "query": knn_clause(vector, top_k=chunks, **target.knn(options, filters, chunks)),
-        "size": size,
-        "track_total_hits": False,
-        **target.shown(options),
-    }
+    body = {**nearest_body(target, vector, filters, options, chunks=chunks), "size": options.top_k}
     if target.collapses(options):
         # fewer in all than `chunks`: there are no more
         body |= {"collapse": {"field": PARENT_ID}, "track_total_hits": chunks}
@@ -64,9 +77,7 @@ def find_dense(
             target,
             options,
             len(vectors),
-            lambda number, chunks: [
-                dense_body(target, vectors[number], filters, options, chunks=chunks, size=options.top_k)
-            ],
+            lambda number, chunks: [dense_body(target, vectors[number], filters, options, chunks=chunks)],
             factor * options.top_k,
             log,
         )

@@ -9,18 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medte_haystack.errors import IndexContractError, SearchError
-from medte_haystack.index import Steps
+from medte_haystack.index import MAX_CANDIDATES, Steps
 from medte_haystack.index.contract import PARENT_ID, RETRIEVAL
 from medte_haystack.index.queries import knn_clause
 from medte_haystack.retrieval.asking import Answer, Log
-from medte_haystack.retrieval.dense import dense_body
+from medte_haystack.retrieval.dense import nearest_body
 from medte_haystack.retrieval.fusion import METHODS, RRF_CONSTANT, Place, fuse
 from medte_haystack.retrieval.lexical import filtered, lexical_clause
 from medte_haystack.retrieval.options import HybridOptions
 from medte_haystack.retrieval.target import Hit, Target, documents, widening
 
 DENSE, LEXICAL = "dense", "lexical"
-_CHUNKS_A_DOCUMENT = 2  # that the vectors are looked among at first; the words take their time by the chunk
 _ROUNDING = 1e-5  # of a score, which is a float32
 _SINCE = {"server_rrf": (8, 16), "server_linear": (8, 18)}
 _WEIGHTED_RRF_SINCE = (9, 2)
@@ -65,9 +64,8 @@ def find_hybrid(
             return both_bodies(target, question, filters, options, fields, chunks)
         return [server_body(target, question, filters, options, fields, chunks)]
 
-    first = (_CHUNKS_A_DOCUMENT if target.collapses(options) else 1) * options.hits_a_side
     try:
-        answers = yield from widening(target, options, len(questions), bodies, first, log)
+        answers = yield from widening(target, options, len(questions), bodies, options.dense_hits, log)
     except SearchError as error:
         if options.fusion in _SINCE:
             raise _not_there(options.fusion, error) from error
@@ -104,7 +102,7 @@ def weighted_body(
         query["filter"] = [dict(filters)]
     return {
         "query": {"bool": query},
-        "size": chunks // _CHUNKS_A_DOCUMENT if target.collapses(options) else options.top_k,
+        "size": chunks if target.collapses(options) else options.top_k,
         "track_total_hits": False,
         **target.shown(options),
     }
@@ -118,16 +116,18 @@ def both_bodies(
     fields: Sequence[str],
     chunks: int,
 ) -> list[dict[str, Any]]:
-    """Return the bodies of two searches, whose hits are fused here."""
+    """Return the bodies of two searches, whose hits are fused here.
+
+    Neither is collapsed by the server, which would score every match of the words for it and look at more vectors. That
+    a window of chunks may be fewer documents matters little, as long as `top_k` come back of both sides together.
+    """
     lexical = {
         "query": filtered(lexical_clause(question.text, fields), filters),
-        # Not collapsed by the server, which would have to score every match for it: some chunks more are cheaper. That
-        # a window of chunks may be fewer documents matters little, as long as `top_k` come back of both sides together.
-        "size": chunks // _CHUNKS_A_DOCUMENT if target.collapses(options) else chunks,
+        "size": min(MAX_CANDIDATES, options.lexical_hits * chunks // options.dense_hits),
         "track_total_hits": False,
         **target.shown(options),
     }
-    return [dense_body(target, question.vector, filters, options, chunks=chunks, size=options.hits_a_side), lexical]
+    return [nearest_body(target, question.vector, filters, options, chunks=chunks), lexical]
 
 
 def server_body(
@@ -139,7 +139,7 @@ def server_body(
     chunks: int,
 ) -> dict[str, Any]:
     """Return the body of a search that the server fuses itself, with its retrievers ``rrf`` or ``linear``."""
-    window = options.hits_a_side
+    window = options.dense_hits
     dense = knn_clause(question.vector, top_k=chunks, **target.knn(options, filters, chunks))
     lexical: dict[str, Any] = {"standard": {"query": filtered(lexical_clause(question.text, fields), filters)}}
     weights = options.weighted
@@ -183,7 +183,11 @@ def _read_both(target: Target, options: HybridOptions, dense: Answer, lexical: A
     sides = [documents(answer["hits"]["hits"], collapses=collapses) for answer in (dense, lexical)]
     for hit in sides[0].values():
         hit["_score"] = target.cosine(hit["_score"])
-    rankings = [[(item, hit["_score"]) for item, hit in islice(side.items(), options.hits_a_side)] for side in sides]
+    windows = (options.dense_hits, options.lexical_hits)
+    rankings = [
+        [(item, hit["_score"]) for item, hit in islice(side.items(), window)]
+        for side, window in zip(sides, windows, strict=True)
+    ]
     found = []
     for one in fuse(options.fusion, rankings[0], rankings[1], options.weighted)[: options.top_k]:
         places = {DENSE: one.dense, LEXICAL: one.lexical}

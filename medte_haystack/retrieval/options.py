@@ -11,7 +11,7 @@ from medte_haystack.retrieval.fusion import METHODS, Weights
 FUSIONS = ("weighted", *METHODS, "server_rrf", "server_linear")
 DEFAULT_FUSION = "min_max"
 MAX_NEIGHBOURS = 10
-_MORE_A_SIDE = 10
+_MORE_BY_VECTORS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,8 @@ class HybridOptions(SearchOptions):
 
     :param fusion: One of `FUSIONS`.
     :param weights: Of the dense and the lexical side; None takes :func:`default_weights`.
-    :param window: Hits that each side gives to the fusion, `top_k` to 10,000; None takes ten more than `top_k`.
+    :param window: Hits that each side gives to the fusion, `top_k` to 10,000; None takes `top_k` of the words, and ten
+        more of the vectors.
     """
 
     fusion: str = DEFAULT_FUSION
@@ -90,9 +91,14 @@ class HybridOptions(SearchOptions):
             _check("window", self.window, self.top_k, MAX_CANDIDATES, f"with top_k {self.top_k} it must lie in")
 
     @property
-    def hits_a_side(self) -> int:
-        """Hits that each side gives to the fusion."""
-        return self.window or min(MAX_CANDIDATES, self.top_k + _MORE_A_SIDE)
+    def dense_hits(self) -> int:
+        """Hits that the vectors give to the fusion."""
+        return self.window or min(MAX_CANDIDATES, self.top_k + _MORE_BY_VECTORS)
+
+    @property
+    def lexical_hits(self) -> int:
+        """Hits that the words give to the fusion: what only they rank behind `top_k` would not come back anyway."""
+        return self.window or self.top_k
 
     @property
     def weighted(self) -> Weights:

@@ -22,7 +22,10 @@ def test_no_character_is_taken_out(text):
         ("The effect of the statins on a cell", "effect statins cell"),
         ("NO and vitamin A in IT", "NO vitamin A IT"),
         ("to be or not to be", "to be or not to be"),
-        ("what are the symptoms of  measles?", "what symptoms measles?"),
+        ("What are the symptoms of  measles?", "symptoms measles?"),
+        ("What is (are) hepatitis C, and who has it?", "hepatitis C,"),
+        ("How can I treat it? WHO advice", "I treat WHO advice"),
+        ("Who may?", "Who may?"),
     ],
 )
 def test_stop_words_are_left_out_unless_there_is_nothing_else(text, sent):
