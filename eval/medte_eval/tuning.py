@@ -123,8 +123,9 @@ def learn_weights(
     sides = [DenseSystem(index, **options), Bm25System(index)]
     for side in sides:
         side.index(corpus)
-    window = HybridOptions(top_k=top_k).hits_a_side
-    rankings = [side.find(list(train.queries.values()), window) for side in sides]
+    hybrid = HybridOptions(top_k=top_k)
+    windows = (hybrid.dense_hits, hybrid.lexical_hits)
+    rankings = [side.find(list(train.queries.values()), window) for side, window in zip(sides, windows, strict=True)]
     grid = {fusion: dict(_grid(fusion, rankings, train, top_k)) for fusion in fusions}
     learned = _best(grid)
     hybrids = [

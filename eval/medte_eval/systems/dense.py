@@ -65,7 +65,7 @@ class DenseSystem(ServerSystem):
         bodies = []
         for vector, its in zip(self._vectors(texts), among, strict=True):
             chunks, size = room_for(its)
-            bodies.append(dense_body(target, vector, its, self._options(size), chunks=chunks, size=size))
+            bodies.append(dense_body(target, vector, its, self._options(size), chunks=chunks))
         return bodies
 
     def _score(self, target: Target, hit: Hit) -> float:
