@@ -103,7 +103,7 @@ class Session:
 
     @cached_property
     def chunks(self) -> CorpusIndex:
-        """An index of chunks with vectors."""
+        """An index with vectors."""
         client = self.client  # a server that is not there is told before a model is loaded
         return self._open.enter_context(closing(CorpusIndex(client, self.encoder, self.options, self.show)))
 

@@ -21,7 +21,13 @@ Index = Annotated[
 Quantisation = Annotated[
     str | None, typer.Option(help="Vector index type: hnsw, int8, int4, bbq, flat (default: int8).")
 ]
-ChunkTokens = Annotated[int | None, typer.Option(help="Most tokens of a chunk (default: what the model takes).")]
+ChunkTokens = Annotated[
+    int | None,
+    typer.Option(
+        help="Split documents into chunks of at most so many tokens (default: whole documents, cut at the model's"
+        " length as with the model alone)."
+    ),
+]
 NumCandidates = Annotated[
     int | None, typer.Option(min=1, help="Candidates that a shard looks at, at least (default: 10 a document).")
 ]

@@ -28,7 +28,7 @@ class SystemOptions:
 
     :param index: Existing index to search instead of one made for the task.
     :param quantisation: Vector index type of an index made for the task.
-    :param chunk_tokens: Most tokens of a chunk in it.
+    :param chunk_tokens: Most tokens of a chunk in it; None keeps documents whole.
     :param num_candidates: Candidates that a shard looks at, at least.
     :param oversample: How many times the hits quantised vectors are compared again as floats, 0 for none.
     :param fusion: How a hybrid search makes two rankings one.
@@ -68,7 +68,7 @@ class Resources(Protocol):
 
     @property
     def chunks(self) -> "CorpusIndex":
-        """An index of chunks with vectors."""
+        """An index with vectors."""
         ...
 
     @property
@@ -194,7 +194,7 @@ SYSTEMS: Mapping[str, SystemRow] = MappingProxyType(
                 frozenset({"index", "chunk_tokens"}),
                 _bm25,
             ),
-            SystemRow("dense", "Elasticsearch: chunks indexed and searched as es-ingest does", _VECTORS, _dense),
+            SystemRow("dense", "Elasticsearch by vectors: whole documents, or chunks", _VECTORS, _dense),
             SystemRow("exact", "brute force over the vectors of the index", _INDEX, _exact),
             SystemRow("hybrid", "Elasticsearch by vectors and by words", _VECTORS | {"fusion", "weights"}, _hybrid),
             SystemRow(

@@ -13,6 +13,7 @@ from elasticsearch import ApiError, BadRequestError, Elasticsearch
 from es_ingest.ingest import Ingester
 from es_ingest.records import Record
 from es_ingest.search import readable_index
+from es_ingest.stream.making import Making
 from medte_eval.systems import SystemOptions
 from medte_eval.systems.ownership import META_KEY, Owner
 from medte_eval.systems.system import Measured, ShowProgress, silent
@@ -137,7 +138,10 @@ class EvaluationIndex(ABC):
 
 
 class CorpusIndex(EvaluationIndex):
-    """Chunks with vectors, as `es-ingest run` writes them; or a given index, which is checked and stays.
+    """Documents with vectors, written by `es-ingest`'s stream; or a given index, which is checked and stays.
+
+    Documents are whole, and what of one does not fit the model has no part in its vector, as with the encoder alone;
+    or they are split into chunks.
 
     :param client: The server.
     :param encoder: The model.
@@ -167,14 +171,18 @@ class CorpusIndex(EvaluationIndex):
         """
         if self.given is not None:
             return self._settings_of(self.given)
-        splitter = TokenSplitter(self.encoder.tokeniser, chunk_tokens=self.chunk_tokens)
-        made_by = Fingerprint.of_encoder(self.encoder, chunk_tokens=splitter.chunk_tokens)
         return {
             "index": None,
             "index_options": index_options(self.quantisation, self.encoder.dim),
             "shards": 1,
-            **_of_fingerprint(replace(made_by, analyzer=self.analyzer())),
+            **_of_fingerprint(replace(self._fingerprint(), analyzer=self.analyzer())),
         }
+
+    def _fingerprint(self) -> Fingerprint:
+        if self.chunk_tokens is None:
+            return Fingerprint.of_encoder(self.encoder)
+        TokenSplitter(self.encoder.tokeniser, chunk_tokens=self.chunk_tokens)  # checks the number
+        return Fingerprint.of_encoder(self.encoder, chunk_tokens=self.chunk_tokens)
 
     def _settings_of(self, index: str) -> dict[str, Any]:
         info = readable_index(self.client, index)
@@ -201,16 +209,20 @@ class CorpusIndex(EvaluationIndex):
         return self.given, 0
 
     def _make(self, name: str, corpus: Corpus, mark: dict[str, Any]) -> int:
+        splits = self.chunk_tokens is not None
         ingester = Ingester(
             self.client,
             name,
-            self.encoder,
+            self.encoder if splits else None,
+            vectors_by=self._fingerprint(),
             chunk_tokens=self.chunk_tokens,
             quantisation=self.quantisation,
             analyzer=self.analyzer(),
             replicas=0,
             meta=mark,
         )
+        if not splits:
+            ingester.making = Making(self.encoder.dim, self.encoder)  # whole texts, cut at the model's length
         with self._show(lambda: range(len(corpus))) as progress:
             summary = ingester.run(_records(corpus), progress)
         if summary.failed:

@@ -13,7 +13,7 @@ from medte_haystack.retrieval.dense import dense_body
 
 
 class DenseSystem(ServerSystem):
-    """Documents by their best chunk, as `es-ingest search` and `MedTEEmbeddingRetriever` find them.
+    """Documents by their vectors or best chunks, as `es-ingest search` and `MedTEEmbeddingRetriever` find them.
 
     :param index: The index.
     :param num_candidates: Candidates that a shard looks at, at least; None takes ten a document asked for.

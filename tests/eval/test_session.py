@@ -1,0 +1,168 @@
+"""Several tasks on several systems: what is done is not done again, what fails is named, whatever kills it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from elasticsearch import Elasticsearch
+from mteb.abstasks import AbsTask
+
+from es_ingest.cluster import Connection
+from es_ingest.faults import Exit
+from es_ingest.records import ReadError
+from medte_eval.session import Failure, Session, run_all
+from medte_eval.systems import SystemOptions, find_systems
+from medte_eval.systems.dense import DenseSystem
+from medte_eval.systems.system import silent
+from medte_eval.tasks.beir import BeirRetrieval
+from medte_haystack.encoder import Encoder
+from medte_haystack.errors import SearchError
+
+from .conftest import evaluation_indices
+from .small_tasks import Classification, Pairs
+
+Run = Callable[..., list[dict[str, Any] | Failure]]
+
+
+@pytest.fixture
+def run(connection: Connection, encoder: Encoder, tmp_path: Path, client: Elasticsearch) -> Iterator[Run]:
+    """Runs tasks on systems, results in `tmp_path / "out"`; each time as a new command would."""
+
+    def start(
+        tasks: list[AbsTask], systems: str, *, model: Encoder = encoder, fresh: bool = False, **options: Any
+    ) -> list[dict[str, Any] | Failure]:
+        given = SystemOptions(**options)
+        with Session(connection.url, None, lambda _: model, given, silent) as session:
+            every = [(task.metadata.name, lambda task=task: task) for task in tasks]
+            chosen = find_systems(systems.split(","), given)
+            return list(run_all(every, chosen, session, out=tmp_path / "out", fresh=fresh))
+
+    yield start
+    assert not evaluation_indices(client)
+
+
+def reused(found: list[dict[str, Any] | Failure]) -> list[bool]:
+    return [one["reused"] for one in found if isinstance(one, dict)]
+
+
+def test_what_is_done_is_not_done_again(run: Run, beir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks = [BeirRetrieval(beir), Pairs()]
+    first = run(tasks, "encoder,dense")
+    with monkeypatch.context() as patch:
+        patch.setattr(DenseSystem, "find", None)
+        again = run(tasks, "encoder,dense")
+
+    assert reused(first) == [False] * 4
+    assert reused(again) == [True] * 4
+    assert [{**one, "reused": False} for one in again if isinstance(one, dict)] == first
+    assert reused(run(tasks, "encoder,dense", fresh=True)) == [False] * 4
+
+
+def test_other_settings_data_or_weights_are_another_result(
+    run: Run, beir: Path, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def once(**more: Any) -> list[bool]:
+        return reused(run([BeirRetrieval(beir)], "dense", **more))
+
+    assert once() == [False]
+    assert once(quantisation="int8") == [True]  # the default
+    assert once(quantisation="flat") == once(chunk_tokens=20) == once(oversample=2.0) == [False]
+    assert once() == [True]
+
+    other = Encoder.load("minilm", device="cpu", precision="fp32")
+    monkeypatch.setattr(other, "files", replace(other.files, spec=replace(other.spec, revision="another")))
+    assert once(model=other) == [False]
+    with (beir / "corpus.jsonl").open("a") as corpus:
+        corpus.write('\n{"_id": "new", "title": "", "text": "Something else."}\n')
+    assert once() == [False]
+
+
+@pytest.mark.parametrize("harm", ["cut", "gone", "other"])
+def test_a_result_that_is_not_whole_is_made_again(run: Run, beir: Path, tmp_path: Path, harm: str) -> None:
+    (first,) = run([BeirRetrieval(beir)], "encoder")
+    assert isinstance(first, dict)
+    (file,) = (tmp_path / "out").glob("*.run.json")
+    if harm == "cut":
+        file.write_bytes(file.read_bytes()[:100])
+    elif harm == "gone":
+        (tmp_path / "out" / first["files"]["items"]).unlink()
+    else:
+        file.write_text(json.dumps({**json.loads(file.read_text()), "key": "0" * 64}))
+
+    assert reused(run([BeirRetrieval(beir)], "encoder")) == [False]
+    assert reused(run([BeirRetrieval(beir)], "encoder")) == [True]
+
+
+def test_a_task_that_fails_is_named_and_the_others_go_on(run: Run, beir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = BeirRetrieval(beir.parent / "nothing")
+    found = run([missing, Classification(), BeirRetrieval(beir)], "bm25,encoder")
+
+    data, refused, *done = found
+    assert isinstance(data, Failure)
+    assert (data.task, data.system, data.status) == ("nothing", None, Exit.SOURCE)
+    assert isinstance(refused, Failure)
+    assert (refused.task, refused.system, refused.status) == ("SmallClassification", "bm25", Exit.USAGE)
+    assert [one["task"]["name"] for one in done if isinstance(one, dict)] == ["SmallClassification", "tiny", "tiny"]
+
+
+def test_a_server_that_dies_ends_its_own_evaluations_alone(
+    run: Run, beir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object) -> None:
+        raise SearchError("a search of index 'x' was not answered after 2 attempts: it is gone")
+
+    monkeypatch.setattr(DenseSystem, "_find", die)
+    dense, encoder = run([BeirRetrieval(beir)], "dense,encoder")
+
+    assert isinstance(dense, Failure)
+    assert (dense.status, dense.bug) == (Exit.CLUSTER, None)
+    assert "it is gone" in dense.message
+    assert isinstance(encoder, dict)
+
+
+def test_a_bug_is_kept_and_its_text_is_not_told(run: Run, beir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("text of a document")
+
+    monkeypatch.setattr(DenseSystem, "_find", fail)
+    (failure,) = run([BeirRetrieval(beir)], "dense")
+
+    assert isinstance(failure, Failure)
+    assert isinstance(failure.bug, RuntimeError)
+    assert failure.to_dict() == {"task": "tiny", "system": "dense", "exit_status": 1, "message": "RuntimeError"}
+    assert Failure.of(ReadError("a", "is gone"), "t", None).to_dict()["exit_status"] == Exit.SOURCE
+
+
+def test_killed_anywhere_it_goes_on_and_leaves_nothing(
+    connection: Connection, client: Elasticsearch, beir: Path, medquad: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "medte_eval.cli", "run", "--tasks", f"beir:{beir},MedQuADRetrieval"]
+    command += ["--system", "dense,bm25", "--data", str(medquad), "--model", "minilm", "--es", connection.url]
+    command += ["--out", str(out), "--json", "--quiet"]
+
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        deadline = time.monotonic() + 120
+        while not list(out.glob("*.run.json")) and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        os.kill(process.pid, signal.SIGKILL)
+    before = {path.name: path.read_bytes() for path in out.glob("*.run.json")}
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert before
+    assert done.returncode == 0, done.stderr
+    results = json.loads(done.stdout)["results"]
+    assert len(results) == 4
+    assert sum(one["reused"] for one in results) == len(before)
+    assert all((out / name).read_bytes() == content for name, content in before.items())
+    assert not evaluation_indices(client)
+    again = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert all(one["reused"] for one in json.loads(again.stdout)["results"])
