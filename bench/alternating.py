@@ -43,6 +43,14 @@ def parser(description: str | None, *, rounds: bool = True) -> argparse.Argument
     """Return a parser with the options that all measurements have; `rounds` for those that time something."""
     found = argparse.ArgumentParser(description=description)
     if rounds:
-        found.add_argument("--rounds", type=int, default=3, help="rounds; medians are reported")
+        found.add_argument("--rounds", type=positive, default=3, help="rounds; medians are reported")
     found.add_argument("--json", type=Path, help="file for the figures")
     return found
+
+
+def positive(text: str) -> int:
+    """Return a whole number of 1 or more, for argparse."""
+    number = int(text) if text.strip().isdecimal() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    return number

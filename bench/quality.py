@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.alternating import parser
+from bench.alternating import parser, positive
 from es_ingest.records import ReadError
 from medte_haystack import Encoder
+from medte_haystack.encoder import PRECISIONS
 from medte_haystack.errors import EncoderOptionError, MedTEError
 
 if TYPE_CHECKING:
@@ -128,10 +129,24 @@ def _parser() -> argparse.ArgumentParser:
     options.add_argument("--model", default="minilm", help="registry name, folder or hub id; it needs real weights")
     options.add_argument("--scifact", type=Path, help="SciFact, or any other data set, as a BEIR folder")
     options.add_argument("--medquad", type=Path, help="a full MedQuAD archive or folder instead of the shipped sample")
-    options.add_argument("--queries", type=int, default=1000, help="questions of MedQuAD to ask; the same every time")
-    options.add_argument("--precisions", default="fp32,bf16,int8", help="fp32 is what the others are compared with")
+    options.add_argument(
+        "--queries", type=positive, default=1000, help="questions of MedQuAD to ask; the same every time"
+    )
+    options.add_argument(
+        "--precisions",
+        type=_precisions,
+        default="fp32,bf16,int8",
+        help=f"of {','.join(PRECISIONS)}; fp32 is what the others are compared with",
+    )
     options.add_argument("--device", help="cpu, cuda; a GPU where there is one")
     return options
+
+
+def _precisions(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names or not set(names) <= set(PRECISIONS):
+        raise argparse.ArgumentTypeError(f"unknown precision in {text!r}; there are {', '.join(PRECISIONS)}")
+    return names
 
 
 def _measure_all(chosen: argparse.Namespace) -> list[Result]:
@@ -149,9 +164,8 @@ def _measure_all(chosen: argparse.Namespace) -> list[Result]:
     tasks = [row.make(its) for row, its in found]
     for task in tasks:
         task.load_data()  # a wrong folder is told before a model is loaded
-    precisions = [name.strip() for name in chosen.precisions.split(",") if name.strip()]
     results: list[Result] = []
-    for one in measure(tasks, chosen.model, precisions, chosen.device):
+    for one in measure(tasks, chosen.model, chosen.precisions, chosen.device):
         results.append(one)
         print(f"{one.task} in {one.precision} done", file=sys.stderr)
     return results

@@ -1,6 +1,7 @@
 """How fast texts become vectors: what people use today and ours, on the same texts, in turns.
 
 Without --lengths, --stream or --query the table is made; with them, only what they name, and with --table that too.
+Ratios and cosines are to sentence-transformers in float32, which is always run beside what --ways names.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Self
 
-from bench.alternating import parser
+from bench.alternating import parser, positive
 from bench.encode import plot
 from bench.encode.compare import CEILING, Comparison, by_length, tables
 from bench.encode.process import Worker
@@ -24,7 +25,7 @@ from bench.encode.query import one_query, query_table
 from bench.encode.shapes import SHAPES, Shape, find_shapes
 from bench.encode.stream import stream_line, stream_memory
 from bench.encode.texts import SETS, Corpus, Counter, check_sets
-from bench.encode.ways import WAYS, Way, find_ways
+from bench.encode.ways import REFERENCE, WAYS, Way, find_ways
 from es_ingest.records import ReadError
 from medte_haystack.errors import MedTEError
 
@@ -116,8 +117,10 @@ def _parser() -> argparse.ArgumentParser:
     found = parser(__doc__)
     found.add_argument("--shapes", type=_names, default=list(SHAPES), help=f"models, of {','.join(SHAPES)}")
     found.add_argument("--sets", type=_names, default=list(SETS), help=f"texts, of {','.join(SETS)}")
-    found.add_argument("--ways", type=_names, help=f"ways to encode, of {','.join(WAYS)}")
-    found.add_argument("--texts", type=int, default=120, help="answers; of the other sets it is what costs no more")
+    found.add_argument("--ways", type=_names, help=f"ways to encode, of {','.join(WAYS)}; {REFERENCE} is always run")
+    found.add_argument(
+        "--texts", type=positive, default=120, help="answers; of the other sets it is what costs no more"
+    )
     found.add_argument("--device", choices=("cpu", "cuda"), help="a GPU where there is one")
     found.add_argument("--medquad", type=Path, help="a full MedQuAD archive or folder instead of the shipped sample")
     found.add_argument("--tokenizer", type=Path, help="folder with a tokenizer for shape base instead of minilm's")
@@ -126,12 +129,16 @@ def _parser() -> argparse.ArgumentParser:
     found.add_argument(
         "--lengths", type=_lengths, nargs="?", const=_LENGTHS, help="speed by length of text, first shape, e.g. 16,64"
     )
-    found.add_argument("--length-tokens", type=int, help="about so many tokens of each length")
+    found.add_argument("--length-tokens", type=positive, help="about so many tokens of each length")
     found.add_argument("--plot", type=Path, help="draw speed by length of text into this file")
     found.add_argument(
-        "--stream", type=int, nargs="?", const=_STREAMED, help="memory while so many texts are streamed, last shape"
+        "--stream",
+        type=positive,
+        nargs="?",
+        const=_STREAMED,
+        help="memory while so many texts are streamed, last shape",
     )
-    found.add_argument("--query", type=int, nargs="?", const=_QUERIES, help="time single queries, so many times")
+    found.add_argument("--query", type=positive, nargs="?", const=_QUERIES, help="time single queries, so many times")
     return found
 
 
@@ -140,7 +147,7 @@ def _names(text: str) -> list[str]:
 
 
 def _lengths(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in _names(text))
+    return tuple(positive(part) for part in _names(text))
 
 
 def _machine(device: str | None) -> tuple[str, dict[str, Any]]:

@@ -1,15 +1,19 @@
 """Embeds documents."""
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from haystack import Document, component
+from haystack import Document, component, logging
 from tqdm import tqdm
 
 from medte_haystack.components.embedder import Embedder
 from medte_haystack.components.shared_encoder import check_strings
 from medte_haystack.encoder import Kind
+
+logger = logging.getLogger(__name__)
+
+_NAMED = 5  # ids in a log line
 
 
 @component
@@ -37,6 +41,8 @@ class MedTEDocumentEmbedder(Embedder):
 
     meta_fields_to_embed: list[str] | None = None
     embedding_separator: str = "\n"
+    truncated: list[str] = field(default_factory=list, init=False)
+    """Ids of the documents that were too long for the model and lost their end, of the last run."""
 
     def __post_init__(self) -> None:
         """Check the parameters."""
@@ -55,17 +61,29 @@ class MedTEDocumentEmbedder(Embedder):
         """Embed documents.
 
         :param documents: The documents; they are not changed.
-        :returns: ``documents``: copies with their unit vectors as `embedding`, in the same order.
+        :returns: ``documents``: copies with their unit vectors as `embedding`, in the same order. The ids of those that
+            were too long are in :attr:`truncated` then.
         :raises TypeError: If the input is no list of Documents.
         """
         if not isinstance(documents, list) or not all(isinstance(one, Document) for one in documents):
             raise TypeError("MedTEDocumentEmbedder takes a list of Documents; for a string take MedTETextEmbedder")
         kind: Kind | None = "passage" if self.prefix is None else None
-        stream = self._loaded().encode_stream(map(self._text, documents), kind, max_texts=self.batch_size)
+        encoder, cut = self._loaded(), list[int]()
+        stream = encoder.encode_stream(
+            map(self._text, documents), kind, max_texts=self.batch_size, on_truncated=cut.append
+        )
         bar = tqdm(stream, total=len(documents), desc="Embedding", unit="doc", disable=not self.progress_bar)
-        return {
-            "documents": [replace(one, embedding=vector.tolist()) for one, vector in zip(documents, bar, strict=True)]
-        }
+        embedded = [replace(one, embedding=vector.tolist()) for one, vector in zip(documents, bar, strict=True)]
+        self.truncated = [documents[position].id for position in cut]
+        if cut:
+            logger.warning(
+                "{cut} of {all} documents were longer than {limit} tokens and lost their end: {ids}",
+                cut=len(cut),
+                all=len(documents),
+                limit=encoder.max_tokens,
+                ids=", ".join([*self.truncated[:_NAMED], *(["…"] if len(cut) > _NAMED else [])]),
+            )
+        return {"documents": embedded}
 
     @component.output_types(documents=list[Document])
     async def run_async(self, documents: list[Document]) -> dict[str, list[Document]]:

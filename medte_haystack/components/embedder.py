@@ -80,13 +80,14 @@ class Embedder:
         """Have `help` and `inspect` say the parameters, which Haystack's metaclass hides behind ``*args, **kwargs``."""
         signature = inspect.signature(cls.__init__)
         cls.__signature__ = signature.replace(parameters=list(signature.parameters.values())[1:])  # type: ignore[attr-defined]
-        cls.__init__.__doc__ = Embedder.__doc__
+        cls.__init__.__doc__ = cls.__init__.__doc__ or Embedder.__doc__
 
     def __new__(cls, *_: object, **options: object) -> Self:
         """Refuse misspelt options, with a suggestion."""
         known = inspect.signature(cls).parameters
+        takes_any = any(one.kind is one.VAR_KEYWORD for one in known.values())  # as a subclass may
         for name in options:
-            if name not in known:
+            if name not in known and not takes_any:
                 near = get_close_matches(name, known, n=1)
                 meant = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
                 raise TypeError(f"{cls.__name__} has no option {name!r}; {meant}")

@@ -16,16 +16,36 @@ from medte_haystack.encoder.models import read_json
 from medte_haystack.errors import ModelError
 
 
-def is_bert_shaped(config: Mapping[str, Any]) -> bool:
-    """Tell whether a `config.json` describes the BERT that is computed here: post-norm, absolute positions, GELU."""
-    return (
-        config.get("model_type") == "bert"
-        and config.get("hidden_act", "gelu") == "gelu"
-        and config.get("position_embedding_type") in (None, "absolute")
-        and not config.get("is_decoder")
-        and not config.get("add_cross_attention")
-        and not config.get("quantization_config")
+def unlike_bert(config: Mapping[str, Any]) -> str | None:
+    """Return what in a `config.json` is not as in the BERT that is computed here: post-norm, absolute positions, GELU.
+
+    :returns: None if nothing.
+    """
+    wanted: dict[str, tuple[object, ...]] = {
+        "model_type": ("bert",),
+        "hidden_act": ("gelu",),
+        "position_embedding_type": (None, "absolute"),
+        "is_decoder": (None, False),
+        "add_cross_attention": (None, False),
+        "quantization_config": (None, {}),
+    }
+    stated = {"hidden_act": "gelu", **config}
+    return next(
+        (f"{key} is {stated.get(key)!r}" for key, values in wanted.items() if stated.get(key) not in values), None
     )
+
+
+def check_finite(name: str, tensor: Tensor, folder: Path) -> None:
+    """Check that weights are numbers.
+
+    :raises ModelError: If one is NaN or infinite: every vector would be NaN.
+    """
+    if tensor.numel() and not all(torch.isfinite(end) for end in tensor.aminmax()):
+        raise ModelError(
+            f"the weights in {folder} are damaged: {name} holds NaN or infinite numbers; fetch the model again",
+            path=str(folder),
+            tensor=name,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +222,7 @@ class _Tensors:
                 path=str(self._folder),
                 tensor=name,
             )
+        check_finite(name, tensor, self._folder)
         return tensor.float()
 
 

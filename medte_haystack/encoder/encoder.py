@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from os import PathLike
@@ -60,9 +60,9 @@ class Encoder:
     """Turns texts into unit vectors. Make one with :meth:`Encoder.load`.
 
     What odd input gives: an empty or blank text is a valid input and gets the vector of its two special tokens; a text
-    longer than `max_tokens` is cut at its end, counted in :attr:`stats` and reported once a call by a warning; a lone
-    surrogate counts as U+FFFD; NUL and other control characters are dropped by BERT's tokenizer; any script is
-    accepted (what a model never saw becomes its unknown token).
+    longer than `max_tokens` is cut at its end, counted in :attr:`stats` and reported by a warning, once a call (by
+    :meth:`encode_one` once in all); a lone surrogate counts as U+FFFD; NUL and other control characters are dropped by
+    BERT's tokenizer; any script is accepted (what a model never saw becomes its unknown token).
     """
 
     def __init__(
@@ -76,6 +76,7 @@ class Encoder:
         """Dimensions of a vector."""
         self._stats = EncodeStats()
         self._lock = threading.Lock()
+        self._told = False
 
     @classmethod
     def load(
@@ -198,7 +199,12 @@ class Encoder:
         return vectors
 
     def encode_stream(
-        self, texts: Iterable[str], kind: Kind | None = "passage", *, max_texts: int | None = None
+        self,
+        texts: Iterable[str],
+        kind: Kind | None = "passage",
+        *,
+        max_texts: int | None = None,
+        on_truncated: Callable[[int], object] | None = None,
     ) -> Iterator[NDArray[np.float32]]:
         """Encode a stream of any length in bounded memory.
 
@@ -207,6 +213,8 @@ class Encoder:
         :param texts: The texts; read only as far as needed.
         :param kind: See :meth:`encode`.
         :param max_texts: Most texts of a batch, beside the token budget.
+        :param on_truncated: Called with the position of each text that loses its end, in order and before its vector
+            is given; to report it is then left to the caller.
         :returns: One unit vector a text in input order, float32, shape (dim,).
         :raises TypeError: If `texts` is a single string or a mapping, or one of them is no string.
         :raises EncoderOptionError: If `kind` is unknown or `max_texts` below 1.
@@ -217,7 +225,7 @@ class Encoder:
             raise TypeError(f"texts is of type {type(texts).__name__}; give a list of strings")
         if max_texts is not None and max_texts < 1:
             raise EncoderOptionError(f"a batch of {max_texts} texts cannot be; take 1 or more", max_texts=max_texts)
-        return self._stream(texts, self.prefix(kind), max_texts)
+        return self._stream(texts, self.prefix(kind), max_texts, on_truncated)
 
     def encode_one(self, text: str, kind: Kind | None = "query") -> NDArray[np.float32]:
         """Encode one text by the way with the least delay: no window, no threads of ours.
@@ -232,17 +240,24 @@ class Encoder:
         check_string(text, 0)
         tokens = self.tokeniser([self.prefix(kind) + text])
         vector = self._shorten(self.backend.embed_one(tokens.ids[0]))
-        self._count(EncodeStats(1, len(tokens.ids[0]), tokens.truncated, time.perf_counter() - started))
+        self._count(EncodeStats(1, len(tokens.ids[0]), len(tokens.truncated), time.perf_counter() - started))
         if tokens.truncated:
-            self._warn(1, 1)
+            logger.log(
+                logging.DEBUG if self._told else logging.WARNING,
+                "a text was longer than %d tokens and lost its end; others are counted, in stats.truncated",
+                self.max_tokens,
+            )
+            self._told = True
         return vector
 
-    def _stream(self, texts: Iterable[str], prefix: str, max_texts: int | None) -> Iterator[NDArray[np.float32]]:
+    def _stream(
+        self, texts: Iterable[str], prefix: str, max_texts: int | None, on_truncated: Callable[[int], object] | None
+    ) -> Iterator[NDArray[np.float32]]:
         reading = Reading(texts)
         tokens = tokenise(
             read_windows(reading, self.backend), self.tokeniser, prefix, ahead=0 if self.backend.device == "cpu" else 2
         )
-        flow = Flow(tokens, reading, self.backend, max_texts, self._computed)
+        flow = Flow(tokens, reading, self.backend, max_texts, self._computed, on_truncated)
         computing = Timed(flow)
         counted = 0.0
         try:
@@ -253,8 +268,13 @@ class Encoder:
                 yield from self._shorten(window.vectors)
             reading.check()
         finally:  # also when the reader stops early
-            if flow.truncated:
-                self._warn(flow.truncated, flow.texts)
+            if flow.truncated and on_truncated is None:
+                logger.warning(
+                    "%d of %d texts were longer than %d tokens and lost their end",
+                    flow.truncated,
+                    flow.texts,
+                    self.max_tokens,
+                )
 
     def _shorten(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         if self.dim == self._computed:
@@ -266,11 +286,6 @@ class Encoder:
     def _count(self, done: EncodeStats) -> None:
         with self._lock:
             self._stats += done
-
-    def _warn(self, truncated: int, texts: int) -> None:
-        logger.warning(
-            "%d of %d texts were longer than %d tokens and lost their end", truncated, texts, self.max_tokens
-        )
 
 
 @lru_cache(maxsize=1)  # a process pool sends the same encoder with every task

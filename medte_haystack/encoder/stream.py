@@ -5,7 +5,7 @@ Batches flow on from one window to the next, so a device never waits at the end 
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
@@ -90,7 +90,7 @@ class Window:
 
     def __init__(self, tokens: Tokens, vectors: NDArray[np.float32]) -> None:
         self.ids = tokens.ids
-        self.truncated = tokens.truncated
+        self.truncated = len(tokens.truncated)
         self.tokens = sum(map(len, tokens.ids))
         self.vectors = vectors
         self.missing = len(vectors)
@@ -113,10 +113,17 @@ class Flow:
     :param backend: What computes.
     :param max_texts: Most texts of a batch, beside the token budget.
     :param dim: Dimensions of a vector.
+    :param on_truncated: Called with the position of each text that loses its end, in order.
     """
 
     def __init__(
-        self, tokenised: Iterable[Tokens], reading: Reading, backend: Backend, max_texts: int | None, dim: int
+        self,
+        tokenised: Iterable[Tokens],
+        reading: Reading,
+        backend: Backend,
+        max_texts: int | None,
+        dim: int,
+        on_truncated: Callable[[int], object] | None = None,
     ) -> None:
         self.texts = 0
         self.truncated = 0
@@ -125,6 +132,7 @@ class Flow:
         self._backend = backend
         self._max_texts = max_texts
         self._dim = dim
+        self._on_truncated = on_truncated
         self._open: deque[Window] = deque()
         self._places: deque[tuple[Window, NDArray[np.intp]]] = deque()
 
@@ -137,6 +145,9 @@ class Flow:
 
     def _batches(self) -> Iterator[Batch]:
         for tokens in self._tokenised:
+            if self._on_truncated is not None:
+                for position in tokens.truncated:
+                    self._on_truncated(self.texts + position)
             yield from self._plan(Window(tokens, np.empty((len(tokens.ids), self._dim), dtype=np.float32)))
 
     def _plan(self, window: Window) -> Iterator[Batch]:

@@ -38,11 +38,11 @@ class Tokens:
     """Token ids of some texts.
 
     :param ids: One list of ids a text, special tokens included, at most the model's maximum long.
-    :param truncated: How many of the texts were longer than the maximum and lost their end.
+    :param truncated: Positions of the texts that were longer than the maximum and lost their end.
     """
 
     ids: list[list[int]]
-    truncated: int
+    truncated: list[int]
 
 
 class Tokeniser:
@@ -94,12 +94,13 @@ class Tokeniser:
 
         :raises TypeError: If one of the texts is no string.
         """
-        ids, truncated = [], 0
+        ids: list[list[int]] = []
+        truncated = []
         for encoding in self._encode(texts, special=True):
             one = encoding.ids
             if len(one) > self.max_tokens:
                 one = one[: self.max_tokens - 1] + one[-1:]
-                truncated += 1
+                truncated.append(len(ids))
             ids.append(one)
         return Tokens(ids, truncated)
 

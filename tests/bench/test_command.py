@@ -85,6 +85,11 @@ def test_the_reference_always_runs_first():
         (["--ways", "fasttext"], "unknown way 'fasttext'; the ways are st-fp32"),
         (["--sets", "poems"], "unknown set 'poems'"),
         (["--shapes", "gpt"], "unknown shape 'gpt'; the shapes are base, minilm"),
+        (["--texts", "0"], "--texts: '0' is not a whole number of 1 or more"),
+        (["--rounds", "-1"], "--rounds: '-1' is not"),
+        (["--query", "many"], "--query: 'many' is not"),
+        (["--stream", "0"], "--stream: '0' is not"),
+        (["--lengths", "16,0"], "--lengths: '0' is not"),
         (["--shapes", "minilm", "--medquad", "/nowhere"], "/nowhere"),
     ],
 )
@@ -93,3 +98,9 @@ def test_wrong_options_are_told_before_anything_runs(arguments, message, capsys)
         main(arguments)
     assert ended.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_help_says_what_is_always_run(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "sentence-transformers in float32, which is always run" in " ".join(capsys.readouterr().out.split())

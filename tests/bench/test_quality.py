@@ -37,18 +37,18 @@ def medquad(tmp_path):
 def test_every_precision_is_scored_or_says_why_not(tiny, medquad, tmp_path, capsys):
     out = tmp_path / "out" / "quality.json"
     options = ["--model", str(tiny.folder), "--medquad", str(medquad), "--queries", "3", "--device", "cpu"]
-    main([*options, "--precisions", "fp32,fp7", "--json", str(out)])
+    main([*options, "--precisions", "fp32,fp8", "--json", str(out)])
     shown = capsys.readouterr()
     assert "SciFact is not run: give its BEIR folder" in shown.err
     assert "MedQuADRetrieval.LLMFree" in shown.out
     found = json.loads(out.read_text())
-    scored, unknown = found["rows"]
+    scored, lacking = found["rows"]
     assert scored["computed_in"] == "fp32"
     assert 0 <= scored["scores"]["ndcg_at_10"] <= 1
     assert scored["difference"] == {"ndcg_at_10": 0.0, "recall_at_10": 0.0}
     assert scored["counts"]["queries"] == 3
     assert scored["tokens_per_second"] > 0
-    assert "fp7" in unknown["not_run"]
+    assert "fp8" in lacking["not_run"]
     assert found["not_run"][0]["task"] == "SciFact"
 
 
@@ -57,3 +57,18 @@ def test_a_wrong_folder_is_told(tmp_path, capsys):
         main(["--scifact", str(tmp_path / "nowhere")])
     assert ended.value.code == 2
     assert "nowhere" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--precisions", "fp32,fp7"], "unknown precision in 'fp32,fp7'; there are auto, fp32"),
+        (["--precisions", ","], "unknown precision in ','"),
+        (["--queries", "0"], "--queries: '0' is not a whole number of 1 or more"),
+    ],
+)
+def test_wrong_options_are_told_before_anything_runs(arguments, message, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err

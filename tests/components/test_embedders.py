@@ -38,7 +38,7 @@ class RecordingEncoder:
     def encode_one(self, text, kind):
         return next(self.encode_stream([text], kind))
 
-    def encode_stream(self, texts, kind, *, max_texts=None):
+    def encode_stream(self, texts, kind, *, max_texts=None, on_truncated=None):
         texts = list(texts)
         self.asked.append((texts, kind, max_texts))
         return (np.ones(2, dtype=np.float32) for _ in texts)
@@ -133,6 +133,17 @@ class TestDocuments:
     def test_something_else_than_a_list_of_documents(self, bad):
         with pytest.raises(TypeError, match="takes a list of Documents"):
             MedTEDocumentEmbedder(model="nobody/nothing").run(bad)
+
+    def test_what_is_too_long_is_named(self, caplog):
+        embedder = MedTEDocumentEmbedder(**OPTIONS)
+        documents = [Document(id=f"n{number}", content=f"{TEXT} " * (number % 2 * 100)) for number in range(14)]
+        embedder.run(documents)
+        assert embedder.truncated == ["n1", "n3", "n5", "n7", "n9", "n11", "n13"]
+        (told,) = [record.getMessage() for record in caplog.records]
+        assert told == "7 of 14 documents were longer than 256 tokens and lost their end: n1, n3, n5, n7, n9, …"
+        embedder.run(documents[:1])
+        assert embedder.truncated == []
+        assert len(caplog.records) == 1
 
 
 class TestLoading:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from haystack import Document, Pipeline
+from haystack import Document, Pipeline, component
 from haystack.utils import ComponentDevice, Secret
 from haystack_integrations.components.embedders.sentence_transformers import (
     SentenceTransformersDocumentEmbedder,
@@ -350,6 +350,17 @@ class TestConstructors:
             MedTEDocumentEmbedder(batchsize=3)
         with pytest.raises(TypeError, match="no option 'zzz'; there are model, device"):
             MedTETextEmbedder(zzz=3)
+
+    def test_a_subclass_may_take_what_it_likes(self):
+        @component
+        class Mine(MedTETextEmbedder):
+            def __init__(self, *, extra, **options):
+                """Take extra."""
+                MedTETextEmbedder.__init__(self, **options)
+                self.extra = extra
+
+        assert Mine(extra=3, model="minilm").model == "minilm"
+        assert Mine.__init__.__doc__ == "Take extra."
 
     @pytest.mark.parametrize("kind", [MedTETextEmbedder, MedTEDocumentEmbedder])
     def test_the_signature_says_the_options(self, kind):

@@ -97,6 +97,20 @@ def test_numbers_that_are_none(tiny, edit_json, key, value):
     assert (caught.value.key, caught.value.value) == (key, value)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("lost", ["layer.1.attention.self.key.weight", "embeddings.word_embeddings.weight"])
+@pytest.mark.parametrize("act", ["gelu", "relu"])
+def test_weights_that_are_no_numbers(tiny, edit_json, lost, value, act):
+    edit_json(tiny / "config.json", hidden_act=act)  # relu is computed by sentence-transformers
+    tensors = load_file(tiny / "model.safetensors")
+    (name,) = [name for name in tensors if name.endswith(lost)]
+    tensors[name][3, 3] = value
+    save_file(tensors, tiny / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=rf"are damaged: .*{lost} holds NaN or infinite numbers; fetch") as caught:
+        load(tiny)
+    assert caught.value.tensor.endswith(lost)
+
+
 def in_parts(folder) -> dict[str, str]:
     """Save a model's weights as hubs hold large ones; return each tensor's file."""
     tensors = {name: tensor.half() for name, tensor in load_file(folder / "model.safetensors").items()}

@@ -154,13 +154,20 @@ class TestOne:
         assert prefixed.encode_one("fever")[0] == 2 + 1 + 2  # query, :, fever between the special tokens
         assert prefixed.encode_one("fever", "passage")[0] == 2 + 1
 
-    def test_is_counted_and_cut(self, encoder, caplog):
+    def test_is_counted_and_cut(self, encoder):
         before = encoder.stats
-        with caplog.at_level(logging.WARNING, LOGGER):
-            encoder.encode_one("word " * 400)
+        encoder.encode_one("word " * 400)
         done = encoder.stats - before
         assert (done.texts, done.tokens, done.truncated) == (1, 256, 1)
-        assert "1 of 1 texts" in caplog.text
+
+    def test_being_cut_is_warned_of_once(self, encoder, caplog):
+        fresh = Encoder(encoder.files, encoder.tokeniser, encoder.backend)
+        with caplog.at_level(logging.DEBUG, LOGGER):
+            for _ in range(3):
+                fresh.encode_one("word " * 400)
+        assert [record.levelname for record in caplog.records] == ["WARNING", "DEBUG", "DEBUG"]
+        assert "a text was longer than 256 tokens and lost its end" in caplog.text
+        assert fresh.stats.truncated == 3
 
     def test_something_else_than_a_string(self, encoder):
         with pytest.raises(TypeError, match="text 0 is of type NoneType"):
@@ -220,6 +227,13 @@ class TestTruncation:
             stream.close()
         assert "1 of 2 texts" in caplog.text
 
+    def test_positions_are_told_over_several_windows_in_place_of_the_warning(self, fake_encoder, caplog):
+        positions = []
+        texts = ["word " * (90 if number % 7 == 0 else 1) for number in range(500)]
+        list(fake_encoder.encode_stream(texts, on_truncated=positions.append))
+        assert positions == list(range(0, 500, 7))
+        assert not caplog.records
+
     def test_nothing_is_said_when_all_fit(self, encoder, caplog):
         with caplog.at_level(logging.DEBUG, LOGGER):
             encoder.encode(["short", "word " * 254])
@@ -228,7 +242,7 @@ class TestTruncation:
     def test_keeps_the_first_tokens_and_the_closing_one(self, encoder):
         tokens = encoder.tokeniser(["word " * 400])
         (ids,) = tokens.ids
-        assert (len(ids), tokens.truncated) == (256, 1)
+        assert (len(ids), tokens.truncated) == (256, [0])
         assert (ids[0], ids[-1]) == (101, 102)
 
 

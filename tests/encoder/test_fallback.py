@@ -159,9 +159,14 @@ def test_it_says_so_once(make, caplog):
     assert isinstance(backend, SentenceTransformersBackend)
     told, loaded = caplog.records
     assert told.levelname == "WARNING"
-    assert "model mpnet is of type 'mpnet'" in told.getMessage()
+    assert "model mpnet is not a BERT of the usual shape (model_type is 'mpnet')" in told.getMessage()
     assert "sentence-transformers computes it, which is slower" in told.getMessage()
     assert loaded.getMessage() == "model mpnet on cpu in fp32"
+
+
+def test_it_says_what_is_unusual_of_a_bert(make, caplog):
+    choose(locate(str(make("bert"))), "cpu", "auto")
+    assert "model bert is not a BERT of the usual shape (hidden_act is 'relu')" in caplog.text
 
 
 def test_loading_prints_nothing(make, capfd):

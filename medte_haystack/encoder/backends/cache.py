@@ -1,20 +1,22 @@
 """Quantised models on disk, so that calibration is paid for once a machine.
 
 A file's name derives from all it was made from: the weights, the calibration texts and the way of quantising. So what
-is stale is never found; what is damaged is made anew. Of two processes at once one waits for the other, and a file
-appears whole or not at all.
+is stale is never found. A hash of its content stands in the file, and what is damaged is made anew. Of two processes at
+once one waits for the other, and a file appears whole or not at all.
 """
 
 import hashlib
 import logging
 import os
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 
 from filelock import FileLock
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
 
 from medte_haystack.encoder.backends.calibrate import TEXTS, calibrate
 from medte_haystack.encoder.backends.int8 import Int8Layer, Int8Weights
@@ -23,7 +25,8 @@ from medte_haystack.encoder.files import ModelFiles
 
 logger = logging.getLogger(__name__)
 
-_FORMAT = 2  # raise it when the way of quantising changes
+_FORMAT = 3  # raise it when the way of quantising changes
+_HASH = "sha256"
 _PATIENCE = 600  # seconds that another process may take to calibrate
 
 
@@ -66,7 +69,8 @@ def _warn(path: Path, error: Exception) -> None:
 
 
 def _calibrated(files: ModelFiles, bert: Bert) -> list[Int8Layer]:
-    logger.info("model %s: calibrating for int8, once; this takes some seconds", files.spec.name)
+    # a warning, since nobody expects to wait for so long and few see what is only information
+    logger.warning("model %s: calibrating for int8, once on this machine; this takes up to a minute", files.spec.name)
     return calibrate(files, bert)
 
 
@@ -82,7 +86,11 @@ def _read(path: Path, layers: int) -> list[Int8Layer] | None:
     try:
         if not path.is_file():
             return None
-        tensors = load_file(path)
+        with safe_open(path, framework="pt") as stored:
+            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+            stated = (stored.metadata() or {}).get(_HASH)
+        if stated != _hash(tensors):
+            raise ValueError("its content is not what was written")
         return [
             Int8Layer(
                 **{
@@ -94,7 +102,7 @@ def _read(path: Path, layers: int) -> list[Int8Layer] | None:
             )
             for number in range(layers)
         ]
-    except (SafetensorError, KeyError, OSError) as error:
+    except (SafetensorError, KeyError, OSError, ValueError) as error:
         logger.warning("the cached model %s cannot be read (%s) and is made anew", path, error)
         return None
 
@@ -109,7 +117,16 @@ def _write(path: Path, layers: list[Int8Layer]) -> None:
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.stem, suffix=".part", delete=False) as file:
         part = Path(file.name)
     try:
-        save_file(tensors, part)
+        save_file(tensors, part, metadata={_HASH: _hash(tensors)})
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _hash(tensors: Mapping[str, Tensor]) -> str:
+    whole = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        whole.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        whole.update(tensor.contiguous().numpy().data)
+    return whole.hexdigest()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 
 from medte_haystack.encoder.backends import DEVICES, Backend, check_precision, cpu, cuda
-from medte_haystack.encoder.bert import is_bert_shaped
+from medte_haystack.encoder.bert import unlike_bert
 from medte_haystack.encoder.files import ModelFiles
 from medte_haystack.encoder.models import read_json
 from medte_haystack.errors import EncoderOptionError
@@ -26,12 +26,11 @@ def choose(files: ModelFiles, device: str | None, precision: str) -> Backend:
     devices = find_devices(device)
     asked = check_precision(precision)
     config = read_json(files.folder / "config.json")
-    if is_bert_shaped(config):
+    if (unlike := unlike_bert(config)) is None:
         chosen = _precision(asked, devices)
         backend = _load(files, devices, chosen, auto=asked == "auto")
     else:
-        chosen = _fallback_precision(asked, str(config.get("model_type")))
-        backend = _load_fallback(files, devices, chosen, str(config.get("model_type")))
+        backend = _load_fallback(files, devices, _fallback_precision(asked, unlike), unlike)
     logger.info("model %s on %s in %s", files.spec.name, backend.device, backend.precision)
     return backend
 
@@ -125,26 +124,26 @@ def _load_in(precision: str, files: ModelFiles, devices: Sequence[str]) -> Backe
     return AnyDevice(files, device)
 
 
-def _fallback_precision(asked: str, model_type: str) -> str:
+def _fallback_precision(asked: str, unlike: str) -> str:
     chosen = "fp32" if asked == "auto" else asked
     if chosen not in _OF_FALLBACK:
         raise EncoderOptionError(
-            f"precision {asked!r} is there for BERT-shaped models only; this one is of type {model_type!r}, which"
-            f" sentence-transformers computes: take {' or '.join(_OF_FALLBACK)}",
+            f"precision {asked!r} is there for BERT-shaped models only; of this one, {unlike}, so"
+            f" sentence-transformers computes it: take {' or '.join(_OF_FALLBACK)}",
             precision=asked,
         )
     return chosen
 
 
-def _load_fallback(files: ModelFiles, devices: Sequence[str], precision: str, model_type: str) -> Backend:
+def _load_fallback(files: ModelFiles, devices: Sequence[str], precision: str, unlike: str) -> Backend:
     if len(devices) > 1:
         return _processes(files, devices, precision)
     from medte_haystack.encoder.backends.sentence_transformers import SentenceTransformersBackend
 
     logger.warning(
-        "model %s is of type %r, not a BERT of the usual shape; sentence-transformers computes it, which is slower",
+        "model %s is not a BERT of the usual shape (%s); sentence-transformers computes it, which is slower",
         files.spec.name,
-        model_type,
+        unlike,
     )
     return SentenceTransformersBackend(files, devices[0], precision)
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from medte_haystack.encoder.backends import Batch
 from medte_haystack.encoder.backends.one_by_one import OneByOne
+from medte_haystack.encoder.bert import check_finite
 from medte_haystack.encoder.files import ModelFiles
 from medte_haystack.encoder.models import read_json
 from medte_haystack.errors import ModelError
@@ -93,6 +94,8 @@ def _load(files: ModelFiles, device: str, dtype: torch.dtype) -> torch.nn.Module
             path=str(files.folder),
             unused=unused,
         )
+    for name, weights in transformer.named_parameters():
+        check_finite(name, weights.detach(), files.folder)
     pooling = Pooling(files.spec.full_dim or files.spec.dim, pooling_mode=files.spec.pooling)
     model: torch.nn.Module = SentenceTransformer(modules=[transformer, pooling], device=device).eval()
     return model
