@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable
+from glob import escape
 from pathlib import Path
 from uuid import uuid4
 
@@ -12,6 +13,8 @@ def write_whole(path: Path, parts: Iterable[str]) -> None:
     :param parts: The text, in pieces.
     :raises OSError: If it cannot be written; then nothing is left of it.
     """
+    for old in path.parent.glob(f".{escape(path.name)}.*.part"):  # of a process that was killed
+        old.unlink(missing_ok=True)
     half = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
     try:
         with half.open("w", encoding="utf-8") as file:

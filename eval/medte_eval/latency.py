@@ -21,7 +21,8 @@ def measure_latency(system: System, texts: Sequence[str], number: int, seed: int
     :param texts: The task's queries.
     :param number: How many to ask, drawn at random; 0 measures nothing.
     :param seed: Of the draw.
-    :returns: ``queries``, ``top_k``, ``p50_ms``, ``p99_ms``, ``queries_per_second``; None if nothing is measured.
+    :returns: ``timed``, ``queries``, ``top_k``, ``p50_ms``, ``p99_ms``, ``queries_per_second``; None if nothing is
+        measured.
     """
     texts = [text for text in texts if text.strip()]
     if not number or not texts:
@@ -36,6 +37,7 @@ def measure_latency(system: System, texts: Sequence[str], number: int, seed: int
         seconds.append(time.perf_counter() - started)
     p50, p99 = (round(1000 * float(one), 3) for one in np.percentile(seconds, [50, 99]))
     return {
+        "timed": system.timed,
         "queries": len(sample),
         "top_k": TOP_K,
         "p50_ms": p50,

@@ -174,6 +174,25 @@ def earlier_result(
     return found if found.get("key") == key_of(task, system, model) else None
 
 
+def of_another_model(
+    folder: Path, task: Mapping[str, Any], system: Mapping[str, Any], model: Mapping[str, Any]
+) -> str | None:
+    """Tell of a result of the same evaluation with other weights of a model of the same name; None if there is none."""
+    stem = file_stem(task, system, model).rpartition("__")[0]
+    for path in sorted(folder.glob(f"{stem}__*{RUN_SUFFIX}")):
+        try:
+            found = read_result(path)
+        except ResultError:
+            continue
+        theirs = found["model"]
+        states = {name: (theirs.get(name), model.get(name)) for name in ("revision", "weights_sha256")}
+        changed = {name: both for name, both in states.items() if both[0] != both[1]}
+        if changed and found.get("key") == key_of(task, system, theirs):
+            told = " and ".join(f"{name} {str(old)[:12]}, now {str(new)[:12]}" for name, (old, new) in changed.items())
+            return f"{path.name} was made with another {model['name']} ({told})"
+    return None
+
+
 def _readable(word: object) -> str:
     return re.sub(r"[^A-Za-z0-9.]+", "-", str(word)).strip("-")
 

@@ -14,7 +14,7 @@ from mteb.abstasks import AbsTask
 from es_ingest.cluster import Connection, open_cluster
 from es_ingest.faults import Exit, message_of, status_of
 from es_ingest.search import model_for
-from medte_eval.results import earlier_result
+from medte_eval.results import earlier_result, of_another_model
 from medte_eval.run import RefusedError, describe_model, describe_system, describe_task, evaluate
 from medte_eval.systems import OWN_STORES, ChosenSystem, SystemOptions
 from medte_eval.systems.corpus import CorpusIndex
@@ -145,8 +145,8 @@ def run_all(
         except Exception as error:  # noqa: BLE001  it is told
             yield Failure.of(error, name, None)
             continue
-        for chosen in systems:
-            system = session.system(chosen)
+        opened = [session.system(chosen) for chosen in systems]  # what cannot be opened is told before anything is run
+        for chosen, system in zip(systems, opened, strict=True):
             version = session.connection.version if chosen.row.uses_server else None
             try:
                 found = None if out is None or fresh else _earlier(out, task, system, version)
@@ -168,4 +168,8 @@ def _earlier(out: Path, task: AbsTask, system: System, version: str | None) -> d
     settings = describe_system(system, version)
     if settings.get(OWN_STORES):  # what is in them is not known
         return None
-    return earlier_result(out, describe_task(task), settings, describe_model(system.encoder))
+    described = describe_task(task), settings, describe_model(system.encoder)
+    found = earlier_result(out, *described)
+    if found is None and (other := of_another_model(out, *described)):
+        logger.warning("%s on %s: %s; it is run again", task.metadata.name, system.name, other)
+    return found

@@ -1,6 +1,7 @@
 """Several tasks on several systems: what is done is not done again, what fails is named, whatever kills it."""
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -67,7 +68,7 @@ def test_what_is_done_is_not_done_again(run: Run, beir: Path, monkeypatch: pytes
 
 
 def test_other_settings_data_or_weights_are_another_result(
-    run: Run, beir: Path, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+    run: Run, beir: Path, encoder: Encoder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def once(**more: Any) -> list[bool]:
         return reused(run([BeirRetrieval(beir)], "dense", **more))
@@ -79,7 +80,9 @@ def test_other_settings_data_or_weights_are_another_result(
 
     other = Encoder.load("minilm", device="cpu", precision="fp32")
     monkeypatch.setattr(other, "files", replace(other.files, spec=replace(other.spec, revision="another")))
-    assert once(model=other) == [False]
+    with caplog.at_level(logging.WARNING):
+        assert once(model=other) == [False]
+    assert "all-MiniLM-L6-v2 (revision 8b3219a92973, now another); it is run again" in caplog.text
     with (beir / "corpus.jsonl").open("a") as corpus:
         corpus.write('\n{"_id": "new", "title": "", "text": "Something else."}\n')
     assert once() == [False]

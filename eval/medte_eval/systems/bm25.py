@@ -21,6 +21,7 @@ class Bm25System(ServerSystem):
     """
 
     name = "bm25"
+    timed = "search"
 
     def __init__(self, index: EvaluationIndex, show: ShowProgress = silent) -> None:
         super().__init__(index, None, show)

@@ -106,11 +106,15 @@ class EvaluationIndex(ABC):
         if self._made is None:
             return
         name, self._made = self._made, None
+        left = False
         try:
             self.client.options(ignore_status=404).indices.delete(index=name)
         except (ApiError, TransportError) as error:  # must not hide the error that may have led here
-            logger.warning("index %s could not be removed (%s); delete it by hand", name, type(error).__name__)
-        self._owner.close()
+            left = True
+            logger.warning(
+                "index %s could not be removed (%s); the next evaluation does it", name, type(error).__name__
+            )
+        self._owner.close(left=left)
 
     def analyzer(self) -> str:
         """Return the analyzer of texts that an index gets here: ``english`` where the server has it."""

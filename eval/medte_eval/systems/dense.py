@@ -43,7 +43,7 @@ class DenseSystem(ServerSystem):
 
     def details(self) -> dict[str, Any]:
         """Return what the index has become and what was asked of it."""
-        return {**super().details(), **self._used(self._given_candidates)}
+        return self._with_candidates(self._given_candidates)
 
     def scoring(self) -> str:
         """Return how the score of a pair is made: the server tells what the index does unless it is asked otherwise."""

@@ -32,6 +32,7 @@ class EncoderSystem(AbsEncoder):
     """
 
     name = "encoder"
+    timed = "encoding alone"
     mteb_model_meta: ModelMeta
 
     def __init__(self, encoder: Encoder, *, show: ShowProgress = silent) -> None:

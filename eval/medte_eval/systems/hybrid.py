@@ -64,7 +64,7 @@ class HybridSystem(ServerSystem):
 
     def details(self) -> dict[str, Any]:
         """Return what the index has become and what was asked of it."""
-        return {**super().details(), **self._used(self._given.num_candidates)}
+        return self._with_candidates(self._given.num_candidates)
 
     def scoring(self) -> str:
         """Return how the score of a pair is made."""

@@ -50,11 +50,15 @@ class Owner:
             self._lock = lock
         return {META_KEY: {"host": socket.gethostname(), "lock": self._lock.lock_file}}
 
-    def close(self) -> None:
-        """Give the lock up; what still is in an index of this process may be removed by others."""
+    def close(self, *, left: bool = False) -> None:
+        """Give the lock up.
+
+        :param left: Whether an index is left, which the next evaluation may remove; then the lock's file stays.
+        """
         if self._lock is not None:
             lock, self._lock = self._lock, None
-            Path(lock.lock_file).unlink(missing_ok=True)
+            if not left:
+                Path(lock.lock_file).unlink(missing_ok=True)
             lock.release()
 
 

@@ -56,6 +56,7 @@ class SearchSystem(AbsEncoder):
     """
 
     name = ""
+    timed = "encoding and search"
     least = 0.0
     """Score of what the server does not find."""
 
@@ -86,15 +87,15 @@ class SearchSystem(AbsEncoder):
 
     def begin(self) -> None:
         """Forget the task before."""
-        self.measured, self._sides = Measured(), []
+        self.measured, self._sides, self._target = Measured(), [], None
 
     def settings(self) -> dict[str, Any]:
         """Return how the index is made and how it is asked."""
         return self._index.settings()
 
     def details(self) -> dict[str, Any]:
-        """Return what the index has become."""
-        return self._index.details()
+        """Return what the index has become; nothing of a task that needs none."""
+        return {} if self._target is None else self._index.details()
 
     def refusal(self, task_type: str) -> str | None:
         """Return why it cannot run a type of tasks: one that needs vectors, if it has none."""
@@ -194,9 +195,14 @@ class ServerSystem(SearchSystem):
 
     _top_k = 1
 
-    def _used(self, given: int | None) -> dict[str, Any]:
-        """Return how many documents and candidates the last searches asked for."""
-        return {"top_k": self._top_k, "num_candidates": max(given or default_num_candidates(self._top_k), self._top_k)}
+    def _with_candidates(self, given: int | None) -> dict[str, Any]:
+        """Return the details with how many documents and candidates the searches asked for.
+
+        :param given: Candidates as they were chosen.
+        """
+        found = SearchSystem.details(self)
+        candidates = max(given or default_num_candidates(self._top_k), self._top_k)
+        return {**found, "top_k": self._top_k, "num_candidates": candidates} if found else {}
 
     @abstractmethod
     def _find(self, target: Target, texts: Sequence[str], top_k: int) -> list[list[Hit]]:

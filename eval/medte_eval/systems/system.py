@@ -46,10 +46,12 @@ class System(Protocol):
     """A system under evaluation; it implements mteb's EncoderProtocol or SearchProtocol too.
 
     :param name: Its name in the registry.
+    :param timed: What :meth:`answer` does.
     :param measured: Since :meth:`begin`; a task may have several corpora.
     """
 
     name: str
+    timed: str
     measured: Measured
     mteb_model_meta: ModelMeta
 
