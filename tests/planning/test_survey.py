@@ -37,7 +37,7 @@ def test_it_counts_what_the_encoder_would_see(encoder, chunk_tokens, overlap, pr
     assert sorted(found.sample.texts()) == sorted(chunks)
     computed = encoder.tokeniser([prefix + text for text in chunks])
     assert found.of_chunks.total(encoder.max_tokens) == sum(map(len, computed.ids))
-    assert found.of_chunks.over(encoder.max_tokens) == computed.truncated
+    assert found.of_chunks.over(encoder.max_tokens) == len(computed.truncated)
 
 
 def test_a_title_that_takes_the_model_truncates(splitter):
