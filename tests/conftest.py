@@ -1,5 +1,6 @@
 """Fixtures that all tests share: one real server for the session, a fresh index name for each test."""
 
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -34,6 +35,17 @@ def state_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ES_INGEST_STATE", str(tmp_path_factory.mktemp("state")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def loggers() -> Iterator[None]:
+    """A command that a test runs in this process leaves no handlers and levels to the next test."""
+    found = [logging.getLogger(name) for name in ("es_ingest", "medte_haystack", "medte_eval")]
+    before = [(logger.level, logger.handlers, logger.propagate) for logger in found]
+    yield
+    for logger, (level, handlers, propagate) in zip(found, before, strict=True):
+        logger.setLevel(level)
+        logger.handlers, logger.propagate = handlers, propagate
 
 
 @pytest.fixture(scope="session")

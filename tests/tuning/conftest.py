@@ -1,6 +1,7 @@
 """Indices by the contract with vectors that are hard enough to quantise, on the real server."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -89,6 +90,12 @@ def es_ingest(connection: Connection, tmp_path: Path) -> Callable[..., "subproce
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=_hear_interrupts,
         )
 
     return start
+
+
+def _hear_interrupts() -> None:
+    """Undo what a shell does to jobs in the background: it has them ignore SIGINT, and the tests' own processes too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
