@@ -1,5 +1,5 @@
 # Everything here sets itself up: `make demo` and `make test` need only make, Python >= 3.11 and a JDK >= 17 or Docker.
-.PHONY: .venv demo serve test lint bench bench-encode bench-quality bench-ingest bench-memory requirements clean
+.PHONY: .venv demo serve test lint bench bench-encode bench-quality bench-ingest bench-search bench-memory requirements clean
 SHELL := /bin/bash
 BIN := .venv/bin
 
@@ -50,6 +50,10 @@ bench-memory: .venv
 # Writing ready-made vectors beside what people use: some twenty minutes on two cores with ARGS="--documents 200000".
 bench-ingest: .venv
 	$(BIN)/python -m bench.ingest --json results/ingest.json $(ARGS)
+
+# Searching beside Haystack's retrievers: half an hour on two cores with ARGS="--medquad FILE --scifact DIR".
+bench-search: .venv
+	$(BIN)/python -m bench.search --json results/search.json $(ARGS)
 
 # Resolve the newest versions that pyproject.toml allows and pin them.
 requirements: .venv

@@ -53,6 +53,13 @@ def quantisation_of(mapping: Mapping[str, Any]) -> str:
     return next((name for name, its in QUANTISATIONS.items() if its == kind), str(kind))
 
 
+def oversampling_of(mapping: Mapping[str, Any]) -> float | None:
+    """Return how many times the hits a mapping has compared again as floats; None if it says nothing of it."""
+    options = mapping.get("properties", {}).get(EMBEDDING, {}).get("index_options", {})
+    oversampling = options.get("rescore_vector", {}).get("oversample")
+    return None if oversampling is None else float(oversampling)
+
+
 def fields_of(mapping: Mapping[str, Any], above: str = "") -> dict[str, str]:
     """Return the types of a mapping's fields by their full names: those of objects and the further ones of a field too.
 

@@ -21,7 +21,7 @@ class SearchOptions:
     :param top_k: Documents wanted, 1 to 10,000.
     :param num_candidates: Candidates a shard looks at; None takes ten a hit, at least 100.
     :param oversample: How many times the hits quantised vectors are compared again as floats, 1 to 10, 0 for none; None
-        leaves it to the index.
+        leaves it to the index, and takes 2 for int8 if it says nothing.
     :param min_similarity: Least cosine.
     :param exact: Compare with every vector.
     :param return_embedding: Whether hits carry their vectors.
