@@ -49,6 +49,11 @@ class Server:
         return self.version is not None and self.version >= (9, 4)
 
     @property
+    def postpones_graphs(self) -> bool:
+        """Whether ``flat_index_threshold`` says from how many vectors on a segment gets a graph (9.4 on)."""
+        return self.version is not None and self.version >= (9, 4)
+
+    @property
     def gives_vectors_on_request(self) -> bool:
         """Whether ``"_source": {"exclude_vectors": false}`` is understood (8.19 on)."""
         return self.version is None or self.version >= (8, 19)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from elastic_transport import TransportError
 from elasticsearch import ApiError, BadRequestError, Elasticsearch
 
+from es_ingest.indices.graph import await_graph
 from es_ingest.ingest import Ingester
 from es_ingest.records import Record
 from es_ingest.search import readable_index
@@ -234,6 +235,7 @@ class CorpusIndex(EvaluationIndex):
                 f"{summary.failed} chunks of the corpus were refused, so the scores would be wrong; see the warnings",
                 failed=summary.failed,
             )
+        await_graph(self.client, name)
         return summary.truncated
 
     def _check_holds(self, name: str, corpus: Corpus) -> None:
