@@ -35,7 +35,7 @@ DIM = 768
 _INDEX = "bench"
 _MADE_BY = Fingerprint(model="made-up", dim=DIM, pooling="mean")
 _PARALLEL = [(2, 500), (4, 500), (4, 1000), (8, 500)]  # threads and documents a request that are tried
-_TRIED = 20_000  # documents
+_TRIED = 10_000  # documents
 
 
 @dataclass(frozen=True)

