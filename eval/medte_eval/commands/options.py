@@ -38,11 +38,10 @@ Oversample = Annotated[
         " index has it)."
     ),
 ]
-
-
-def names_in(text: str) -> list[str]:
-    """Return the names in a list with commas."""
-    return [name.strip() for name in text.split(",") if name.strip()]
+Out = Annotated[
+    Path | None, typer.Option(file_okay=False, help="Folder for result files; what it has is not done again.")
+]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Do again what --out already has a result of.")]
 
 
 def make_folder(path: Path) -> None:
