@@ -70,6 +70,7 @@ class Evaluation:
         index: str | None,
         quantisation: str | None,
         chunk_tokens: int | None,
+        analyzer: str,
         num_candidates: int | None,
         oversample: float | None,
         fusion: str | None,
@@ -96,6 +97,7 @@ class Evaluation:
             fusion or (None if learned is None else learned.fusion),
             None if learned is None else learned.weights,
             own_stores or None,
+            None if analyzer == "auto" else analyzer,
         )
         chosen = find_tasks(task_names(tasks), data=data, queries=queries, top_k=top_k, data_dir=data_dir)
         systems = find_systems([name.strip() for name in system.split(",") if name.strip()], options)

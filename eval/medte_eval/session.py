@@ -115,7 +115,7 @@ class Session:
     @cached_property
     def texts(self) -> TextIndex:
         """An index of whole documents without vectors."""
-        return self._open.enter_context(closing(TextIndex(self.client, self.show)))
+        return self._open.enter_context(closing(TextIndex(self.client, self.show, analyzer=self.options.analyzer)))
 
     def system(self, chosen: ChosenSystem) -> System:
         """Return a system, the same one every time."""

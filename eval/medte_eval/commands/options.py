@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from es_ingest.commands import completion
+
 DataDir = Annotated[
     Path | None,
     typer.Option(
@@ -26,6 +28,14 @@ ChunkTokens = Annotated[
     typer.Option(
         help="Split documents into chunks of at most so many tokens (default: whole documents, cut at the model's"
         " length as with the model alone)."
+    ),
+]
+Analyzer = Annotated[
+    str,
+    typer.Option(
+        help="Of an index made for the task, which decides what BM25 finds; auto: english where the server has it, else"
+        " standard.",
+        autocompletion=completion.analyzers,
     ),
 ]
 NumCandidates = Annotated[

@@ -9,6 +9,7 @@ from es_ingest.commands.options import Device, Es, Json, Model, Precision, Quiet
 from es_ingest.faults import Exit, reported
 from es_ingest.terminal import notes_to_stderr, tell_error
 from medte_eval.commands.options import (
+    Analyzer,
     ChunkTokens,
     Data,
     DataDir,
@@ -49,6 +50,7 @@ def run(
     index: Index = None,
     quantisation: Quantisation = None,
     chunk_tokens: ChunkTokens = None,
+    analyzer: Analyzer = "auto",
     num_candidates: NumCandidates = None,
     oversample: Oversample = None,
     fusion: Annotated[
@@ -105,6 +107,7 @@ def run(
                 index=index,
                 quantisation=quantisation,
                 chunk_tokens=chunk_tokens,
+                analyzer=analyzer,
                 num_candidates=num_candidates,
                 oversample=oversample,
                 fusion=fusion,
