@@ -17,8 +17,9 @@ from .medquad_tasks import TASKS, records
 PROMPTS = {"query": "Represent this question for searching: ", "document": "An answer: "}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def theirs() -> SentenceTransformer:
+    """A model of each test's own, for mteb's wrapper changes its prompts."""
     return SentenceTransformer(str(locate("minilm").folder), device="cpu")
 
 
