@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from es_ingest.cluster import Connection, open_cluster
-from medte_eval.checks import Check, CheckFileError, Verdict
+from medte_eval.checks import Check, CheckFileError, Expected, Verdict
 from medte_eval.evaluation import Evaluation, ModelChoice
 from medte_eval.results import HEADLINE
 from medte_eval.session import Failure, Session, run_all
@@ -97,7 +97,7 @@ class Checked:
         return not isinstance(self.found, Failure) and bool(self.found["reused"])
 
     @property
-    def _expected(self) -> Any:
+    def _expected(self) -> Expected:
         return self.planned.check.expected
 
     def to_dict(self) -> dict[str, Any]:

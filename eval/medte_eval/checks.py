@@ -108,7 +108,7 @@ def read_checks(path: Path) -> list[Check]:
         data = yaml.load(path.read_text("utf-8"), _OneOfEachKey)  # noqa: S506  a child of the safe loader
     except (OSError, UnicodeDecodeError) as error:
         raise CheckFileError(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'no UTF-8'}") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # such as a date that does not exist
         raise CheckFileError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
     try:
         return _File.model_validate(data).checks
