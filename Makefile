@@ -1,5 +1,5 @@
 # Everything here sets itself up: `make demo` and `make test` need only make, Python >= 3.11 and a JDK >= 17 or Docker.
-.PHONY: .venv demo serve test lint bench bench-encode bench-quality bench-ingest bench-search bench-memory requirements clean
+.PHONY: .venv demo serve test lint check bench bench-encode bench-quality bench-ingest bench-search bench-memory requirements clean
 SHELL := /bin/bash
 BIN := .venv/bin
 
@@ -31,6 +31,14 @@ lint: .venv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The scores of this project's own commands against those in eval/regression/checks.yaml: some five minutes on two cores.
+CHECKED := results/check
+check: .venv
+	@$(BIN)/python eval/regression/exports.py $(CHECKED)/exports
+	@$(BIN)/medte-eval build --tasks PmcDiagnosticVsTherapeuticClassification,MedQAPair --offline --quiet --again \
+	  --data-dir $(CHECKED)/tasks --export pmc=$(CHECKED)/exports/pmc --export medqa=$(CHECKED)/exports/medqa
+	MEDTE_EVAL_DATA=$(CHECKED)/tasks $(BIN)/medte-eval check eval/regression/checks.yaml $(ARGS)
 
 bench: .venv
 	$(BIN)/python -m bench

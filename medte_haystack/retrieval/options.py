@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Any, Self
 
 from medte_haystack.errors import IndexContractError
@@ -83,7 +84,7 @@ class HybridOptions(SearchOptions):
                 f"fusion {self.fusion!r} is unknown; there are {', '.join(FUSIONS)}", fusion=self.fusion
             )
         weights = self.weights
-        if weights is not None and (len(weights) != 2 or min(weights) < 0 or max(weights) <= 0):
+        if weights is not None and not (len(weights) == 2 and all(0 <= one < inf for one in weights) and any(weights)):
             raise IndexContractError(
                 f"weights are {weights}; give two numbers, dense and lexical, from 0 and not both 0", weights=weights
             )

@@ -43,6 +43,16 @@ def test_bm25_takes_a_document_by_its_best_chunk(opened: Opened, medquad: Path) 
     assert chunks.scores["recall_at_10"] > 0.8
 
 
+def test_words_are_cut_as_the_chosen_analyzer_does(opened: Opened, medquad: Path) -> None:
+    for name in ("bm25", "hybrid"):
+        outcome = evaluate(MedQuADRetrieval(medquad), opened(name, analyzer="whitespace"))
+
+        assert outcome.system["analyzer"] == "whitespace"
+        assert outcome.details["mapping"]["properties"]["content"]["analyzer"] == "whitespace"
+    with pytest.raises(IndexContractError, match="the server has no analyzer 'klingon'; it has standard"):
+        opened("bm25", analyzer="klingon").settings()
+
+
 @pytest.mark.parametrize("fusion", ["min_max", "rrf", "weighted"])
 def test_hybrid_finds_what_the_retriever_finds(
     opened: Opened, client: Elasticsearch, connection: Connection, encoder: Encoder, index: str, beir: Path, fusion: str
