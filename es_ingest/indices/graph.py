@@ -6,13 +6,16 @@ is there, searches compare with every vector: slower, and exact.
 """
 
 import logging
+import re
 import time
 import uuid
+from contextlib import suppress
 from typing import Any
 
-from elasticsearch import ApiError, Elasticsearch
+from elasticsearch import ApiError, Elasticsearch, TransportError
 
 from es_ingest.indices.meta import keep_in_meta, read_meta
+from medte_haystack.errors import IndexContractError
 from medte_haystack.index import detect_server, run
 from medte_haystack.index.contract import EMBEDDING
 from medte_haystack.index.server_errors import cause_of
@@ -28,7 +31,9 @@ _MANY = 250_000
 _AS_THE_SERVER_DOES = -1
 _FEW = 1_000  # vectors, for which the server builds no graph in any case
 _TRIES = 3
+_MERGE_TASKS = "/_tasks?actions=indices:admin/forcemerge*&detailed=true"
 _PATIENCE = 30.0  # seconds without a merge after which the server must have forgotten it, e.g. by a restart
+_AWAY = 600.0  # seconds for which shards may be missing
 _LOOK = 0.5  # seconds between looks at what it does
 
 
@@ -38,18 +43,21 @@ def postpone_graph(client: Elasticsearch, index: str) -> None:
         _set_threshold(client, index, _WHILE_LOADING)
 
 
-def begin_graph(client: Elasticsearch, index: str) -> bool:
-    """Have the server build the graph that was postponed, if one was; it is not waited for.
+def graph_postponed(client: Elasticsearch, index: str) -> bool:
+    """Tell whether an index takes vectors without building graphs."""
+    return bool(_vector_field(client, index).get("index_options", {}).get(_THRESHOLD) == _WHILE_LOADING)
 
+
+def begin_graph(client: Elasticsearch, index: str, tries: int = 1) -> bool:
+    """Have the server build the graph of an index that was loaded without; it is not waited for.
+
+    :param tries: How often it was begun, this time included.
     :returns: Whether it builds one.
     """
-    postponed = _vector_field(client, index).get("index_options", {}).get(_THRESHOLD) == _WHILE_LOADING
-    if not postponed and not graph_pending(client, index):
-        return False
     shards = _segments(client, index)
     most = 1 + min(sum(one > _MANY for one in sizes) for sizes in shards)
     few = max(map(sum, shards)) <= _FEW
-    keep_in_meta(client, index, _KEY, None if few else {"segments": most})
+    keep_in_meta(client, index, _KEY, None if few else {"segments": most, "tries": tries})
     _set_threshold(client, index, _AS_THE_SERVER_DOES)
     if few:
         return False
@@ -73,18 +81,34 @@ def graph_pending(client: Elasticsearch, index: str) -> bool:
     return kept is not None and any(len(sizes) > kept["segments"] for sizes in _segments(client, index))
 
 
+def resume_graph(client: Elasticsearch, index: str) -> None:
+    """Begin again with a graph that the server has forgotten; called before anything else is written.
+
+    What is written later makes an index look like one whose graph is not whole, so a graph that is, or that was begun
+    often enough, is forgotten here too.
+    """
+    kept = read_meta(client, index).get(_KEY)
+    if kept is None:
+        return
+    if kept["tries"] >= _TRIES or not graph_pending(client, index):
+        keep_in_meta(client, index, _KEY, None)
+    elif not _merging(client, index):
+        begin_graph(client, index, kept["tries"] + 1)
+
+
 def await_graph(client: Elasticsearch, index: str) -> bool:
     """Wait until the graph of an index that was loaded is whole; begin again with one that a restart has ended.
 
     :returns: Whether it is.
     """
-    tries, busy = 0, time.monotonic()
+    busy = time.monotonic()
     while graph_pending(client, index):
         if _merging(client, index):
             busy = time.monotonic()
         elif time.monotonic() - busy > _PATIENCE:
-            tries, busy = tries + 1, time.monotonic()
-            if tries > _TRIES or not begin_graph(client, index):
+            tries, busy = read_meta(client, index)[_KEY]["tries"] + 1, time.monotonic()
+            if tries > _TRIES or not begin_graph(client, index, tries):
+                logger.warning("index %s has no whole graph of its vectors, so searches take longer", index)
                 return False
         time.sleep(_LOOK)
     if _KEY in read_meta(client, index):
@@ -92,15 +116,17 @@ def await_graph(client: Elasticsearch, index: str) -> bool:
     return True
 
 
-def resume_graph(client: Elasticsearch, index: str) -> None:
-    """Begin again with a graph that the server has forgotten."""
-    if graph_pending(client, index) and not _merging(client, index):
-        begin_graph(client, index)
-
-
 def _merging(client: Elasticsearch, index: str) -> bool:
+    """Tell whether the server merges an index, or will when it has done with others."""
     stats = client.indices.stats(index=index, metric="merge")
-    return bool(stats["_all"]["primaries"]["merges"]["current"])
+    if stats["_all"]["primaries"]["merges"]["current"]:
+        return True
+    with suppress(ApiError):  # who may not see tasks
+        tasks = client.perform_request("GET", _MERGE_TASKS, headers={"accept": "application/json"})
+        nodes = tasks.body["nodes"].values()
+        named = [one.get("description", "") for node in nodes for one in node["tasks"].values()]
+        return any(index in re.split(r"[\[\], ]+", one) for one in named)
+    return False
 
 
 def _vector_field(client: Elasticsearch, index: str) -> dict[str, Any]:
@@ -117,10 +143,20 @@ def _set_threshold(client: Elasticsearch, index: str, threshold: int) -> None:
 
 
 def _segments(client: Elasticsearch, index: str) -> list[list[int]]:
-    """Return the documents of each segment, by shard."""
-    (found,) = client.indices.segments(index=index)["indices"].values()
-    primaries = [next(one for one in copies if one["routing"]["primary"]) for copies in found["shards"].values()]
-    return [[segment["num_docs"] for segment in one["segments"].values()] for one in primaries]
+    """Return the documents of each segment, by shard; wait for shards that are not there after a restart.
+
+    :raises IndexContractError: If they do not come.
+    """
+    until = time.monotonic() + _AWAY
+    while time.monotonic() < until:
+        with suppress(TransportError):
+            (settings,) = client.indices.get_settings(index=index, flat_settings=True).values()
+            found = client.indices.segments(index=index)["indices"].get(index, {}).get("shards", {})
+            copies = [one for of_shard in found.values() for one in of_shard if one["routing"]["primary"]]
+            if len(copies) == int(settings["settings"]["index.number_of_shards"]):
+                return [[segment["num_docs"] for segment in one["segments"].values()] for one in copies]
+        time.sleep(_LOOK)
+    raise IndexContractError(f"shards of index {index!r} are not there; run the same command again", index=index)
 
 
 def _give_each_shard_a_segment(client: Elasticsearch, index: str, shards: int) -> None:

@@ -1,17 +1,25 @@
 """Graphs that are built after loading, on the real server."""
 
 import logging
+import time
+from contextlib import nullcontext
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from elasticsearch import AuthorizationException
 
 from es_ingest.indices import graph
-from es_ingest.indices.graph import await_graph, begin_graph, graph_pending
+from es_ingest.indices.builds import building
+from es_ingest.indices.graph import await_graph, graph_pending
 from es_ingest.indices.loading import begin_loading, end_loading
 from es_ingest.indices.meta import read_meta
+from es_ingest.indices.switch import take_over
+from es_ingest.indices.verify import verify
 from es_ingest.ingest import Ingester, RunOptions
-from es_ingest.records import Record
+from es_ingest.records import ReadError, Record
+from es_ingest.stream.stopping import Stop
+from medte_haystack.errors import IndexContractError
 from medte_haystack.index import Fingerprint, Server, detect_server, run
 
 DIM = 64
@@ -33,10 +41,10 @@ def vectors():
 
 @pytest.fixture
 def load(client, index, tmp_path):
-    def load(vectors, *, first=0, **shape):
+    def load(vectors, *, first=0, stop=None, **shape):
         records = (Record(f"r{n}", "", f"text {n}", {}, f"t:{n}", one) for n, one in enumerate(vectors, first))
         ingester = Ingester(client, index, None, vectors_by=MADE_BY, replicas=0, **shape)
-        return ingester.run(records, options=RunOptions(ledger=tmp_path / "ledger"))
+        return ingester.run(records, options=RunOptions(ledger=tmp_path / "ledger"), stop=stop)
 
     return load
 
@@ -84,15 +92,85 @@ def test_the_first_thousand_need_none(client, index, load, vectors):
 def test_a_flat_index_has_none(client, index, load, vectors):
     load(vectors, quantisation="flat")
     assert options(client, index) == {"type": "flat"}
-    assert not begin_graph(client, index)
+    assert not graph.graph_postponed(client, index)
+    assert set(read_meta(client, index)) == {"medte"}
 
 
-def test_what_comes_later_is_left_to_the_server(client, index, load, vectors):
+def test_what_comes_later_is_left_to_the_server(client, index, load, vectors, monkeypatch):
     load(vectors[:2000])
-    assert await_graph(client, index)
-    load(vectors[2000:], first=2000)
-    assert not graph_pending(client, index)
+    while graph_pending(client, index):
+        time.sleep(0.2)
+    merge = Mock(side_effect=AssertionError("a live index"))
+    monkeypatch.setattr(type(client.indices), "forcemerge", merge)
+    for first in (2000, 3000, 3500):
+        load(vectors[first : first + 500], first=first)
+        assert not graph_pending(client, index)
     assert options(client, index).get("flat_index_threshold", -1) == -1
+    assert set(read_meta(client, index)) == {"medte"}
+
+
+def test_an_index_is_not_merged_for_ever(client, index, load, vectors, monkeypatch):
+    load(vectors)
+    assert await_graph(client, index)
+    client.bulk(index=index, operations=[{"delete": {"_id": "r1#0"}}], refresh=True)  # leaves a second segment
+    merges = []
+    monkeypatch.setattr(type(client.indices), "forcemerge", lambda *_, **__: merges.append(1))
+    graph.begin_graph(client, index)
+    for _ in range(5):
+        graph.resume_graph(client, index)
+    assert len(merges) == graph._TRIES
+    assert set(read_meta(client, index)) == {"medte"}
+
+
+@pytest.mark.parametrize("how", ["asked to stop", "failed"])
+def test_a_load_that_breaks_off_goes_on_without_graphs(client, index, load, vectors, monkeypatch, how):
+    stop = Stop()
+
+    def some(number):
+        for n, one in enumerate(vectors[:number]):
+            if n == 3000:
+                if how == "failed":
+                    raise ReadError("made", "broken")
+                stop.ask()
+            yield one
+
+    with nullcontext() if how == "asked to stop" else pytest.raises(ReadError):
+        load(some(NUMBER), stop=stop)
+    assert graph.graph_postponed(client, index)
+    assert graph_bytes(client, index) == 0
+    settings = client.indices.get_settings(index=index, flat_settings=True)[index]["settings"]
+    assert "index.refresh_interval" not in settings
+    assert load(vectors).records
+    assert client.count(index=index)["count"] == NUMBER
+    assert await_graph(client, index)
+    assert graph_bytes(client, index)
+
+
+def test_an_alias_waits_for_the_graph(client, alias, vectors, tmp_path, monkeypatch):
+    monkeypatch.setattr("es_ingest.indices.switch.move", lambda client, *_: seen.append(graph_bytes(client, name)))
+    seen: list[int] = []
+    with building(client, alias, alias=alias, origin="test", fresh=False, by_ledger=True) as build:
+        name = build.index
+        ingester = Ingester(client, name, None, vectors_by=MADE_BY, replicas=0, meta=build.to_meta())
+        records = (Record(f"r{n}", "", f"text {n}", {}, f"t:{n}", one) for n, one in enumerate(vectors))
+        ingester.run(records, options=RunOptions(ledger=tmp_path / "ledger"))
+        take_over(client, build, verify(client, name, expected="not looked at"))
+    assert len(seen) == 1
+    assert seen[0] > 0
+
+
+def test_shards_that_are_away_are_waited_for(client, index, load, vectors, monkeypatch):
+    load(vectors)
+    client.indices.close(index=index)
+    monkeypatch.setattr(graph, "_AWAY", 1.0)
+    client.indices.open(index=index, wait_for_active_shards=0)
+    assert await_graph(client, index)
+    segments = client.indices.segments(index=index)
+    monkeypatch.setattr(
+        type(client.indices), "segments", lambda *_, **__: {"indices": {}, "_shards": segments["_shards"]}
+    )
+    with pytest.raises(IndexContractError, match=f"shards of index '{index}' are not there"):
+        graph._segments(client, index)
 
 
 def test_a_load_that_was_killed_has_its_graph_from_the_next_run(client, index, load, vectors):
