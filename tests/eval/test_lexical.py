@@ -11,6 +11,7 @@ from es_ingest.cluster import Connection
 from es_ingest.ingest import Ingester
 from es_ingest.records import Record
 from medte_eval.run import evaluate
+from medte_eval.systems import UnknownSystemError
 from medte_eval.systems.system import System
 from medte_eval.tasks.beir import BeirRetrieval
 from medte_eval.tasks.medquad import MedQuADRetrieval
@@ -92,7 +93,7 @@ def test_a_blank_query_is_answered_by_the_vectors_alone(opened: Opened, beir: Pa
 
 
 def test_wrong_numbers_are_refused_before_anything_is_indexed(opened: Opened) -> None:
-    with pytest.raises(IndexContractError, match="fusion 'magic' is unknown"):
+    with pytest.raises(UnknownSystemError, match="fusion 'magic' is unknown"):
         opened("hybrid", fusion="magic")
-    with pytest.raises(IndexContractError, match="give two numbers"):
+    with pytest.raises(UnknownSystemError, match="give two numbers"):
         opened("hybrid", weights=(0.0, 0.0))
