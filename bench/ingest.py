@@ -1,9 +1,10 @@
 """Writing ready-made vectors: es-ingest beside what people use, into the same kind of index of one server.
 
-Every way reads the same texts and vectors, writes into an index made beforehand, and ends when all is searchable. The
-slow ones may be given fewer documents (``--slow``); that flatters them, since a vector graph takes longer as it grows.
-es-ingest leaves the graph to the server, which builds it afterwards (`es_ingest.indices.graph`); how long it takes
-until that is done, and until the server rests after `parallel_bulk`, is measured once at the end.
+Every way reads the same texts and vectors, writes into an index made beforehand, and is timed twice: until all is
+searchable, and until the server rests, which is until merges, and the graph of the vectors, are done. es-ingest leaves
+that graph to the server, which builds it once after loading (`es_ingest.indices.graph`). The next way begins when the
+server rests. The slow ones may be given fewer documents (``--slow``); that flatters them, since a vector graph takes
+longer as it grows.
 """
 
 import base64
@@ -22,7 +23,7 @@ from elasticsearch import Elasticsearch
 from elasticsearch.helpers import bulk, parallel_bulk
 from numpy.typing import NDArray
 
-from bench.alternating import parser, take_turns
+from bench.alternating import in_turn, parser, take_turns
 from es_ingest.cluster import Connection, open_cluster
 from es_ingest.cluster.node import InfoNode
 from es_ingest.indices.graph import await_graph
@@ -36,6 +37,8 @@ _INDEX = "bench"
 _MADE_BY = Fingerprint(model="made-up", dim=DIM, pooling="mean")
 _PARALLEL = [(2, 500), (4, 500), (4, 1000), (8, 500)]  # threads and documents a request that are tried
 _TRIED = 10_000  # documents
+_LOOK = 0.1  # seconds
+_QUIET = 0.5  # seconds in which it merges nothing: one merge may lead to another
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,16 @@ class Field:
         found = self.client.count(index=_INDEX)["count"]
         if found != number:
             raise AssertionError(f"{found} documents are there, not {number}")
+
+    def rest(self) -> float:
+        """Wait until the server has nothing more to do for the index; return since when, by `time.perf_counter`."""
+        await_graph(self.client, _INDEX)
+        since = time.perf_counter()
+        while time.perf_counter() - since < _QUIET:
+            if self.client.indices.stats(index=_INDEX, metric="merge")["_all"]["primaries"]["merges"]["current"]:
+                since = time.perf_counter()
+            time.sleep(_LOOK)
+        return since
 
     def body(self, number: int, vector: Any) -> dict[str, Any]:
         """Return a document."""
@@ -159,19 +172,19 @@ def main(arguments: Sequence[str]) -> None:
         field = Field(connection, client, vectors, Path(folder), chosen.quantisation)
         rows = measure(field, chosen.documents, min(chosen.slow, chosen.documents), chosen.rounds)
     print(f"\n{chosen.documents:,} documents, {DIM}-d vectors, {chosen.quantisation}; medians of {chosen.rounds}")
-    print(f"{'':52}{'documents':>10}{'documents/s':>13}{'ratio':>8}")
+    print(f"{'':44}{'documents':>10}{'searchable/s':>14}{'ratio':>7}{'at rest/s':>11}{'ratio':>7}{'segments':>10}")
     for row in rows:
-        print(f"{row['name']:52}{row['documents']:10,}{row['documents_per_second']:13,.0f}{row['ratio']:8.2f}")
-    for row in rows:
-        if "at_rest_seconds" in row:
-            print(f"{row['name']}: {row['at_rest_seconds']:.0f} s until the server rests, {row['segments']} segments")
+        print(
+            f"{row['name']:44}{row['documents']:10,}{row['searchable_per_second']:14,.0f}{row['searchable_ratio']:7.2f}"
+            f"{row['at_rest_per_second']:11,.0f}{row['at_rest_ratio']:7.2f}{row['segments'][-1]:10}"
+        )
     if chosen.json is not None:
         figures = {"quantisation": chosen.quantisation, "dim": DIM, "rows": rows}
         chosen.json.write_text(json.dumps(figures, indent=2) + "\n")
 
 
 def measure(field: Field, many: int, few: int, rounds: int) -> list[dict[str, Any]]:
-    """Run all ways in turns; return a row of each, ratios to Haystack's."""
+    """Run all ways in turns; return a row of each, with ratios to Haystack's."""
     threads, size = _best_parallel(field, min(many, _TRIED))
     ways: dict[str, tuple[int, Callable[[Field, int], None]]] = {
         "haystack ElasticsearchDocumentStore": (few, haystack),
@@ -184,38 +197,34 @@ def measure(field: Field, many: int, few: int, rounds: int) -> list[dict[str, An
         "es-ingest": (many, es_ingest),
     }
 
-    def turn(number: int, way: Callable[[Field, int], None]) -> Callable[[], None]:
-        def work() -> None:
-            way(field, number)
-            field.check(number)
-
-        return work
-
-    seconds = take_turns({name: turn(*one) for name, one in ways.items()}, rounds)
-    rested = {name: _until_at_rest(field, *ways[name]) for name in list(ways)[-2:]}
-    rates = {name: ways[name][0] / median(times) for name, times in seconds.items()}
-    first = next(iter(rates.values()))
-    return [
+    searchable: dict[str, list[float]] = {name: [] for name in ways}
+    at_rest: dict[str, list[float]] = {name: [] for name in ways}
+    left: dict[str, list[int]] = {name: [] for name in ways}
+    for number in range(rounds):
+        for name in in_turn(ways, number):
+            documents, way = ways[name]
+            started = time.perf_counter()
+            way(field, documents)
+            field.check(documents)
+            searchable[name].append(time.perf_counter() - started)
+            at_rest[name].append(field.rest() - started)
+            left[name].append(segments(field.client, _INDEX))
+    rows = [
         {
             "name": name,
-            "documents": ways[name][0],
-            "documents_per_second": rate,
-            "ratio": rate / first,
-            "seconds": seconds[name],
-            **rested.get(name, {}),
+            "documents": documents,
+            "searchable_per_second": documents / median(searchable[name]),
+            "at_rest_per_second": documents / median(at_rest[name]),
+            "searchable_seconds": searchable[name],
+            "at_rest_seconds": at_rest[name],
+            "segments": left[name],
         }
-        for name, rate in rates.items()
+        for name, (documents, _) in ways.items()
     ]
-
-
-def _until_at_rest(field: Field, number: int, way: Callable[[Field, int], None]) -> dict[str, float]:
-    started = time.perf_counter()
-    way(field, number)
-    field.check(number)
-    await_graph(field.client, _INDEX)
-    while field.client.indices.stats(index=_INDEX, metric="merge")["_all"]["primaries"]["merges"]["current"]:
-        time.sleep(0.2)
-    return {"at_rest_seconds": time.perf_counter() - started, "segments": segments(field.client, _INDEX)}
+    for row in rows:
+        for kind in ("searchable", "at_rest"):
+            row[f"{kind}_ratio"] = row[f"{kind}_per_second"] / rows[0][f"{kind}_per_second"]
+    return rows
 
 
 def _best_parallel(field: Field, number: int) -> tuple[int, int]:

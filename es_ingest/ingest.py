@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,12 @@ from es_ingest.records import Malformed, Record
 from es_ingest.stream.dead_letters import DeadLetters
 from es_ingest.stream.flow import RunStream, Stream
 from es_ingest.stream.ledger import Ledger
-from es_ingest.stream.locking import alone, lock_of
 from es_ingest.stream.making import Making
 from es_ingest.stream.stopping import Stop
 from es_ingest.stream.summary import Summary
-from es_ingest.stream.target import Target, ledger_path
+from es_ingest.stream.target import Target, ledger_path, target_of
 from medte_haystack.encoder import Encoder, TokenSplitter
-from medte_haystack.errors import IndexContractError, IndexMissingError
+from medte_haystack.errors import IndexContractError
 from medte_haystack.index import (
     DEFAULT_QUANTISATION,
     Fingerprint,
@@ -40,6 +39,7 @@ from medte_haystack.index import (
 logger = logging.getLogger(__name__)
 
 _TRIES = 40  # of a bulk request: some ten minutes in all
+_LOOK = 30.0  # seconds between looks whether the index is still the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,11 +174,12 @@ class Ingester:
         target = self.target()
         path = ledger_path(target) if options.ledger is True else options.ledger or None
         backoff = bulk.Backoff(tries=options.tries, patient=True)
-        with Ledger(path, target, options.job, options.mapping) as ledger, _letters(options) as dead:
+        with Ledger(path, target, options.job, options.mapping) as ledger, _letters(options, ledger.began) as dead:
             if ledger.new:
                 self._adopt(ledger)  # which refreshes: what a killed load wrote may not be counted yet
             empty = self.client.count(index=self.info.name)["count"] == 0
-            stream = options.stream(self.making, ledger, dead, summary, progress, stop, options.watch)
+            watch = self._watching(target, options.watch)
+            stream = options.stream(self.making, ledger, dead, summary, progress, stop, watch)
             try:
                 with self._loading(summary, new=empty):
                     stream.write(items, self.client, self.info.name, backoff, base64_vectors=self.server.base64_vectors)
@@ -263,48 +264,35 @@ class Ingester:
             ledger.sending(kept)  # the index may hold another content than the one that was acknowledged
         ledger.settled()
 
+    def _watching(self, target: Target, watch: Callable[[Summary], None] | None) -> Callable[[Summary], None]:
+        """Return what is shown the summary and looks now and then whether the index is still the same."""
+        looked = time.monotonic()
+
+        def look(summary: Summary) -> None:
+            nonlocal looked
+            if watch is not None:
+                watch(summary)
+            if time.monotonic() - looked > _LOOK:
+                looked = time.monotonic()
+                with suppress(ApiError, TransportError):  # requests that cannot be carried out tell it better
+                    self._check_still_there(target)
+
+        return look
+
     def _check_still_there(self, target: Target) -> None:
-        if self.target() != target:
-            raise IndexContractError(
-                f"index {self.index!r} was deleted and made anew while it was written to; run the same command again",
-                index=self.index,
-            )
-
-
-def target_of(client: Elasticsearch, index: str) -> Target:
-    """Return which index a name stands for, as a ledger knows it.
-
-    :param index: The index itself, no alias.
-    """
-    settings = client.indices.get_settings(index=index, flat_settings=True)[index]["settings"]
-    return Target(index, str(settings["index.uuid"]))
-
-
-def start_over(client: Elasticsearch, index: str) -> None:
-    """Delete an index of ours and its ledger; one that is not there is no matter.
-
-    :raises IndexContractError: If it was not made by this project, or the name is an alias.
-    :raises LedgerError: If another process writes into it.
-    """
-    try:
-        info = run(client, describe_index(index))
-    except IndexMissingError:
-        return
-    if info.fingerprint is None or info.name != index:
-        what = "was not made by medte" if info.fingerprint is None else f"is an alias of {info.name}"
-        raise IndexContractError(f"{index!r} {what}, so --fresh does not delete it; choose another name", index=index)
-    path = ledger_path(target_of(client, index))
-    with alone(path, f"the ledger {path}"):
-        client.indices.delete(index=index)
-        for file in (path, *path.parent.glob(f"{path.name}-*")):  # SQLite's own companions
-            file.unlink(missing_ok=True)
-    lock_of(path).unlink(missing_ok=True)
-    logger.info("deleted index %s and its ledger", index)
+        if self.target() == target:
+            return
+        what = f"index {self.index!r} was deleted and made anew while it was written to; "
+        if run(self.client, describe_index(target.index)).fingerprint is None:  # by a request, without our mapping
+            what += "what is there now was not made by medte: delete it, then "
+        raise IndexContractError(f"{what}run the same command again", index=self.index)
 
 
 @contextmanager
-def _letters(options: RunOptions) -> Iterator[DeadLetters]:
-    letters = DeadLetters(options.dead, options.max_dead, options.job, options.mapping, before=options.dead_before)
+def _letters(options: RunOptions, run: str) -> Iterator[DeadLetters]:
+    letters = DeadLetters(
+        options.dead, options.max_dead, options.job, options.mapping, before=options.dead_before, run=run
+    )
     try:
         yield letters
     finally:

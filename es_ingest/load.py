@@ -11,10 +11,11 @@ from elasticsearch import Elasticsearch
 from es_ingest.cluster import Connection
 from es_ingest.corpus import Corpus
 from es_ingest.indices.builds import Build, building, origin_of
+from es_ingest.indices.deletion import start_over
 from es_ingest.indices.expected import Expected, encoded_again
 from es_ingest.indices.switch import Switch, take_over
 from es_ingest.indices.verify import verify
-from es_ingest.ingest import Ingester, start_over
+from es_ingest.ingest import Ingester
 from es_ingest.stream.summary import Summary
 from medte_haystack.encoder import DEFAULT_MODEL, Encoder, TokenSplitter
 from medte_haystack.errors import IndexContractError

@@ -1,6 +1,7 @@
 """Dead letters once more: what has been mended, and what the server would take by now."""
 
 import json
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,14 @@ from es_ingest.readers.fields import RowMapper
 from es_ingest.readers.mapping import FieldMapping
 from es_ingest.records import Malformed, Record
 from es_ingest.search import model_for, readable_index
-from es_ingest.stream.dead_letters import jobs_of, read_letters
+from es_ingest.stream.dead_letters import jobs_of, read_letters, times_of
+from es_ingest.stream.ledger_reader import read_ledger
 from es_ingest.stream.stopping import Stop
 from es_ingest.stream.summary import Summary
+from es_ingest.stream.target import ledger_path
 from medte_haystack.encoder import Encoder
+
+logger = logging.getLogger(__name__)
 
 
 def replay(
@@ -25,6 +30,7 @@ def replay(
     """Write the records of a file of dead letters, as parts of the jobs that they come from.
 
     A row that was no record is read again, as it may have been mended there: as JSON, by its job's mapping of fields.
+    A record that a later run has written is left out: the letter is an older version of it.
 
     :param options: Its job and mapping are those of the letters. What still cannot be written goes to `options.dead`,
         and counts for all jobs together.
@@ -38,9 +44,10 @@ def replay(
         if options.watch is not None:
             options.watch(summary if total is None else total + summary)
 
+    older = _overtaken(ingester, letters, options.ledger)
     for job, mapping in (jobs_of(letters) or {"": {}}).items():
         mapper = RowMapper(FieldMapping.from_dict(mapping))
-        mended = (_mended(item, mapper) for item in read_letters(letters, job))
+        mended = (_mended(item, mapper) for item in read_letters(letters, job, older))
         own = replace(options, job=job, mapping=mapping, dead_before=total.failed if total else 0, watch=watch)
         done = ingester.run(mended, progress, own, stop)
         total = done if total is None else total + done
@@ -48,6 +55,19 @@ def replay(
             break
     assert total is not None  # noqa: S101  there is at least one job
     return total
+
+
+def _overtaken(ingester: Ingester, letters: Path, ledger: Path | bool | None) -> set[str]:
+    """Return the places of letters whose records were written by runs that began later."""
+    target = ingester.target()
+    path = ledger if isinstance(ledger, Path) else ledger_path(target)
+    if not ledger or not path.is_file():
+        return set()
+    with read_ledger(path, target) as reader:
+        found = {here for here, name, time in times_of(letters) if reader.written_after(name, time)}
+    if found:
+        logger.warning("%d records were left out: a later run has written another version of each", len(found))
+    return found
 
 
 def ingester_of(

@@ -136,6 +136,8 @@ def print_verification(found: Verification, *, as_json: bool) -> None:
         "ledger": ledger,
         "vectors": vectors,
     }
+    if found.graph != "whole":
+        rows["graph"] = "being built by the server; until it is there, searches compare with every vector"
     if found.not_checked:
         rows["not checked"] = f"what the vectors should be: {found.not_checked}"
     for name, value in rows.items():

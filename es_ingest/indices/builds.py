@@ -17,11 +17,11 @@ from typing import Any, Literal
 import orjson
 from elasticsearch import Elasticsearch
 
+from es_ingest.indices.deletion import start_over
 from es_ingest.indices.meta import keep_in_meta
-from es_ingest.ingest import start_over, target_of
 from es_ingest.search import readable_index
 from es_ingest.stream.locking import alone
-from es_ingest.stream.target import ledger_folder, ledger_path
+from es_ingest.stream.target import ledger_folder, ledger_path, target_of
 from medte_haystack.errors import IndexContractError, IndexMissingError
 from medte_haystack.index import describe_index, run
 

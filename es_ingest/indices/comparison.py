@@ -1,9 +1,11 @@
 """An index compared with its ledger, chunk by chunk, as both are read in the order of the records' ids."""
 
+import heapq
 import random
 from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, field
 from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from elasticsearch import Elasticsearch
@@ -74,6 +76,23 @@ def compare(
     comparing.go_through(_places(client, index, comparing.found.foreign))
     _count_foreign(client, index, comparing.found.foreign)
     return comparing.found
+
+
+def differing(client: Elasticsearch, index: str, other: str) -> Tally:
+    """Count the chunks that one of two indices has alone, in bounded memory."""
+
+    def placed(name: str) -> Iterator[tuple[str, int, str, str]]:
+        for one in _places(client, name, Tally()):
+            yield one.parent, one.number, name, one.id
+
+    found = Tally()
+    both = heapq.merge(placed(index), placed(other), key=itemgetter(0, 1))
+    for _, same in groupby(both, key=itemgetter(0, 1)):
+        places = list(same)
+        number = sum(1 if name == index else -1 for _, _, name, _ in places)
+        if number:
+            found.add(places[0][-1], abs(number))
+    return found
 
 
 @dataclass(frozen=True, slots=True)

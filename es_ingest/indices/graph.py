@@ -15,7 +15,8 @@ from typing import Any
 from elasticsearch import ApiError, Elasticsearch, TransportError
 
 from es_ingest.indices.meta import keep_in_meta, read_meta
-from medte_haystack.errors import IndexContractError
+from es_ingest.stream.stopping import Stop
+from medte_haystack.errors import BulkWriteError, IndexContractError
 from medte_haystack.index import detect_server, run
 from medte_haystack.index.contract import EMBEDDING
 from medte_haystack.index.server_errors import cause_of
@@ -31,10 +32,12 @@ _MANY = 250_000
 _AS_THE_SERVER_DOES = -1
 _FEW = 1_000  # vectors, for which the server builds no graph in any case
 _TRIES = 3
+_NOT_BEGUN = 0  # segments that an index may have: it has more
 _MERGE_TASKS = "/_tasks?actions=indices:admin/forcemerge*&detailed=true"
 _PATIENCE = 30.0  # seconds without a merge after which the server must have forgotten it, e.g. by a restart
 _AWAY = 600.0  # seconds for which shards may be missing
 _LOOK = 0.5  # seconds between looks at what it does
+_TOLD_EVERY = 60.0  # seconds between notes that it is still waited for
 
 
 def postpone_graph(client: Elasticsearch, index: str) -> None:
@@ -54,23 +57,25 @@ def begin_graph(client: Elasticsearch, index: str, tries: int = 1) -> bool:
     :param tries: How often it was begun, this time included.
     :returns: Whether it builds one.
     """
-    shards = _segments(client, index)
-    most = 1 + min(sum(one > _MANY for one in sizes) for sizes in shards)
-    few = max(map(sum, shards)) <= _FEW
-    keep_in_meta(client, index, _KEY, None if few else {"segments": most, "tries": tries})
+    copies = _segments(client, index)
+    most = 1 + min(sum(one > _MANY for one in sizes) for sizes in copies)
+    few = max(map(sum, copies)) <= _FEW
+    keep_in_meta(client, index, _KEY, None if few else {"segments": _NOT_BEGUN, "tries": tries})
     _set_threshold(client, index, _AS_THE_SERVER_DOES)
     if few:
         return False
     try:
-        _give_each_shard_a_segment(client, index, len(shards))
+        if any(len(sizes) <= most for sizes in copies):
+            _add_empty_segments(client, index, len(copies))
         client.indices.forcemerge(index=index, max_num_segments=most, wait_for_completion=False)
-    except ApiError as error:
+    except (ApiError, TransportError, BulkWriteError) as error:
         logger.warning(
             "index %s has no graph of its vectors, so searches compare with each (%s); the next run tries again",
             index,
-            cause_of(error),
+            error if isinstance(error, BulkWriteError) else cause_of(error),
         )
         return False
+    keep_in_meta(client, index, _KEY, {"segments": most, "tries": tries})
     logger.info("index %s: the server builds the graph of its vectors; until then searches compare with each", index)
     return True
 
@@ -96,13 +101,19 @@ def resume_graph(client: Elasticsearch, index: str) -> None:
         begin_graph(client, index, kept["tries"] + 1)
 
 
-def await_graph(client: Elasticsearch, index: str) -> bool:
+def await_graph(client: Elasticsearch, index: str, stop: Stop | None = None) -> bool:
     """Wait until the graph of an index that was loaded is whole; begin again with one that a restart has ended.
 
+    :param stop: Ends the wait early.
     :returns: Whether it is.
     """
-    busy = time.monotonic()
+    busy = told = time.monotonic()
     while graph_pending(client, index):
+        if stop is not None and stop.asked:
+            return False
+        if time.monotonic() - told > _TOLD_EVERY:
+            told = time.monotonic()
+            logger.info("index %s: the server is still building the graph of its vectors", index)
         if _merging(client, index):
             busy = time.monotonic()
         elif time.monotonic() - busy > _PATIENCE:
@@ -143,7 +154,7 @@ def _set_threshold(client: Elasticsearch, index: str, threshold: int) -> None:
 
 
 def _segments(client: Elasticsearch, index: str) -> list[list[int]]:
-    """Return the documents of each segment, by shard; wait for shards that are not there after a restart.
+    """Return the documents of each segment, by copy of a shard; wait for shards that are away after a restart.
 
     :raises IndexContractError: If they do not come.
     """
@@ -152,17 +163,23 @@ def _segments(client: Elasticsearch, index: str) -> list[list[int]]:
         with suppress(TransportError):
             (settings,) = client.indices.get_settings(index=index, flat_settings=True).values()
             found = client.indices.segments(index=index)["indices"].get(index, {}).get("shards", {})
-            copies = [one for of_shard in found.values() for one in of_shard if one["routing"]["primary"]]
-            if len(copies) == int(settings["settings"]["index.number_of_shards"]):
+            copies = [one for of_shard in found.values() for one in of_shard]
+            primaries = sum(one["routing"]["primary"] for one in copies)
+            if primaries == int(settings["settings"]["index.number_of_shards"]):
                 return [[segment["num_docs"] for segment in one["segments"].values()] for one in copies]
         time.sleep(_LOOK)
     raise IndexContractError(f"shards of index {index!r} are not there; run the same command again", index=index)
 
 
-def _give_each_shard_a_segment(client: Elasticsearch, index: str, shards: int) -> None:
+def _add_empty_segments(client: Elasticsearch, index: str, shards: int) -> None:
     """Have each shard write a segment without documents: one that is alone would be as it should be, and be left so.
 
     The server keeps a note of each document that is deleted, also of one that was never there.
+
+    :raises BulkWriteError: If it does not delete.
     """
-    some = [{"delete": {"_id": f"none-{uuid.uuid4()}"}} for _ in range(8 * shards)]
-    client.bulk(index=index, operations=some, refresh=True)
+    some = [{"delete": {"_id": f"none-{uuid.uuid4()}"}} for _ in range(16 * shards)]
+    answer = client.bulk(index=index, operations=some, refresh=True)
+    if answer["errors"]:
+        (first,) = answer["items"][0].values()
+        raise BulkWriteError(f"documents cannot be deleted: {first['error']['type']}", index=index)

@@ -10,18 +10,18 @@ import numpy as np
 from elasticsearch import Elasticsearch
 
 from es_ingest.indices.builds import Build, building, check_whole, claim, now, origin_of
+from es_ingest.indices.comparison import differing
 from es_ingest.indices.expected import copied_from
 from es_ingest.indices.loading import begin_loading, being_loaded, end_loading
 from es_ingest.indices.snapshot import pages
 from es_ingest.indices.switch import KEEP, NotWholeError, Switch, take_over
 from es_ingest.indices.vectors import vector_fields
 from es_ingest.indices.verify import OF_CONTENT, PARTIAL, Finding, Verification, ledger_of, verify, verify_with
-from es_ingest.ingest import target_of
 from es_ingest.search import readable_index
 from es_ingest.stream.ahead import ahead
 from es_ingest.stream.ledger_reader import LedgerReader
 from es_ingest.stream.stopping import Stop
-from es_ingest.stream.target import ledger_path
+from es_ingest.stream.target import ledger_path, target_of
 from medte_haystack.errors import IndexContractError
 from medte_haystack.index import (
     IndexInfo,
@@ -151,9 +151,9 @@ def rebuild(
             rebuilding.make(shape)
             rebuilding.copy(stop)
             found = None if stop.asked else rebuilding.finish()
-            done.interrupted = stop.asked
         if found and alias is not None and not stop.asked:
-            done.switch = take_over(client, rebuilding.build, found, keep=keep, instead_of=instead_of)
+            done.switch = take_over(client, rebuilding.build, found, keep=keep, instead_of=instead_of, stop=stop)
+        done.interrupted = found is None or (alias is not None and done.switch is None)
     done.seconds = time.perf_counter() - started
     return done
 
@@ -258,7 +258,7 @@ class _Rebuilding:
             target = target_of(client, index)
             self.ledger.copy(ledger_path(target), target)
         found = verify(client, index, expected=copied_from(client, self.old.name))
-        found.findings = [*self._new(found.findings), *self._differing_counts()]
+        found.findings = [*self._new(found.findings), *self._differing_counts(), *self._differing_records()]
         self.done.verification = found
         if self.build.alias is None:
             if wrong := found.wrong(but=PARTIAL):
@@ -290,3 +290,11 @@ class _Rebuilding:
                 )
                 yield Finding("count", abs(before - after), text)
         self.done.documents = self.client.count(index=self.build.index)["count"]
+
+    def _differing_records(self) -> Iterator[Finding]:
+        """Yield records that one of the two indices has alone: of those deleted meanwhile a copy hears nothing."""
+        if (found := differing(self.client, self.old.name, self.build.index)).count:
+            text = (
+                f"chunks are not in both this index and {self.old.name}; the same command with --fresh copies all again"
+            )
+            yield Finding("differing", found.count, text, tuple(found.first))

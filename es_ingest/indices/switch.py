@@ -8,9 +8,11 @@ from typing import Any
 from elasticsearch import ApiError, Elasticsearch, NotFoundError
 
 from es_ingest.indices.builds import Build, builds, check_whole, holder, now
+from es_ingest.indices.deletion import start_over
 from es_ingest.indices.graph import await_graph
 from es_ingest.indices.verify import PARTIAL, Verification
-from es_ingest.ingest import start_over
+from es_ingest.stream.locking import LedgerError
+from es_ingest.stream.stopping import Stop
 from medte_haystack.errors import IndexContractError, MedTEError
 from medte_haystack.index.server_errors import cause_of
 
@@ -46,8 +48,14 @@ class Switch:
 
 
 def take_over(
-    client: Elasticsearch, build: Build, found: Verification, *, keep: int = KEEP, instead_of: str | None = None
-) -> Switch:
+    client: Elasticsearch,
+    build: Build,
+    found: Verification,
+    *,
+    keep: int = KEEP,
+    instead_of: str | None = None,
+    stop: Stop | None = None,
+) -> Switch | None:
     """Let an index that is whole take over its alias, and delete older ones.
 
     Records that were refused do not stand in the way: `--max-dead` says how many of them there may be.
@@ -56,26 +64,31 @@ def take_over(
     :param found: What its verification has found.
     :param keep: How many older indices of the alias stay.
     :param instead_of: The index that the alias must stand for until now; None takes any.
+    :param stop: Ends the wait for the index's graph; then the alias stays where it is.
+    :returns: None if it stayed.
     :raises NotWholeError: If the verification found anything, or the index is empty.
     :raises IndexContractError: If the alias stands for another index meanwhile.
     """
-    assert build.alias is not None  # noqa: S101  else there is nothing to take over
-    before = holder(client, build.alias)
+    alias = build.alias
+    assert alias is not None  # noqa: S101  else there is nothing to take over
+    before = holder(client, alias)
     if wrong := found.wrong(but=PARTIAL) if found.chunks else "it holds nothing":
         raise NotWholeError(
-            f"index {build.index!r} is not whole, so alias {build.alias!r} stays {_on(before)}: {wrong}",
+            f"index {build.index!r} is not whole, so alias {alias!r} stays {_on(before)}: {wrong}",
             verification=found,
         )
     if instead_of not in (None, before):
         raise IndexContractError(
-            f"alias {build.alias!r} stands for {before!r} now, no more for {instead_of!r} that {build.index!r} was made"
+            f"alias {alias!r} stands for {before!r} now, no more for {instead_of!r} that {build.index!r} was made"
             " of; the same command with --fresh makes it anew",
             index=build.index,
         )
-    await_graph(client, build.index)
-    move(client, build.alias, before, build.index)
-    build.keep(client, state="done", time=now(), before=before)
-    return Switch(build.alias, before, build.index, tuple(_prune(client, build.alias, build.index, keep)))
+    if not await_graph(client, build.index, stop) and stop is not None and stop.asked:
+        return None
+    build = build.keep(client, before=before)  # should this end before it is done, a rollback knows it
+    move(client, alias, before, build.index)
+    build.keep(client, state="done", time=now())
+    return Switch(alias, before, build.index, tuple(_prune(client, alias, build.index, keep)))
 
 
 def roll_back(client: Elasticsearch, alias: str, to: str | None = None) -> Switch:
@@ -157,7 +170,11 @@ def _prune(client: Elasticsearch, alias: str, current: str, keep: int) -> list[s
         if any(body["aliases"] for body in client.indices.get_alias(index=one.index).values()):
             logger.warning("index %s stays: another alias stands for it", one.index)
             continue
-        start_over(client, one.index)
+        try:
+            start_over(client, one.index)
+        except LedgerError as error:
+            logger.warning("index %s stays: %s", one.index, error)
+            continue
         deleted.append(one.index)
     return deleted
 

@@ -1,6 +1,5 @@
 """Tells whether an index holds what its ledger says, and the vectors that its model makes."""
 
-import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,12 +13,9 @@ from es_ingest.indices.comparison import Comparison, Tally, compare
 from es_ingest.indices.expected import Expected, VectorCheck, check_vectors
 from es_ingest.indices.graph import graph_pending
 from es_ingest.indices.loading import being_loaded
-from es_ingest.ingest import target_of
 from es_ingest.search import readable_index
 from es_ingest.stream.ledger_reader import LedgerReader, read_ledger
-from es_ingest.stream.target import ledger_path
-
-logger = logging.getLogger(__name__)
+from es_ingest.stream.target import ledger_path, target_of
 
 SAMPLE = 200  # chunks
 PARTIAL = "partial"
@@ -62,6 +58,8 @@ class Verification:
     :param lowest_cosine: Lowest cosine that they have.
     :param not_checked: Why the vectors were not compared with anything, if they were not.
     :param findings: What is not as it should be.
+    :param graph: ``pending`` while the server builds the graph of the vectors after a load, and searches compare with
+        each; else ``whole``.
     :param seconds: Time it took.
     """
 
@@ -77,6 +75,7 @@ class Verification:
     lowest_cosine: float | None = None
     not_checked: str | None = None
     findings: list[Finding] = field(default_factory=list)
+    graph: str = "whole"
     seconds: float = 0.0
 
     @property
@@ -128,6 +127,8 @@ def verify_with(
     dim = readable_index(client, index).dim
     assert dim is not None  # noqa: S101  of a readable index
     found = Verification(index, findings=list(_of_loading(client, index)))
+    if graph_pending(client, index):
+        found.graph = "pending"
     if ledger is not None:
         found.ledger = str(ledger.path)
         found.ledger_records, found.ledger_chunks = ledger.totals()
@@ -167,8 +168,6 @@ def ledger_of(client: Elasticsearch, index: str, path: Path | None = None) -> It
 
 
 def _of_loading(client: Elasticsearch, index: str) -> Iterator[Finding]:
-    if graph_pending(client, index):
-        logger.info("the server is building the graph of the vectors; until it is there searches compare with each")
     if being_loaded(client, index):
         yield Finding(
             "loading",

@@ -5,7 +5,7 @@ import datetime
 import json
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -37,6 +37,7 @@ class DeadLetters:
     :param job: What was read, as the ledger calls it.
     :param mapping: How records were made of it.
     :param before: How many there were already, of those that there may be.
+    :param run: When the run began, as its ledger says.
     :ivar count: How many there are, without these.
     """
 
@@ -48,6 +49,7 @@ class DeadLetters:
         mapping: Mapping[str, Any] | None = None,
         *,
         before: int = 0,
+        run: str | None = None,
     ) -> None:
         self.path = path
         self.job = job
@@ -55,6 +57,7 @@ class DeadLetters:
         self.most = most
         self.count = 0
         self._before = before
+        self._run = run
         self._file: IO[bytes] | None = None
         self._lock = threading.Lock()  # the thread that reads and those that write find them
 
@@ -69,6 +72,8 @@ class DeadLetters:
         :raises DeadLetterError: If the file cannot be written, or there are more than allowed.
         """
         letter: dict[str, Any] = {"job": self.job, "position": item.position, "reason": reason}
+        if self._run:
+            letter["run"] = self._run
         if self.mapping:
             letter["mapping"] = self.mapping
         if isinstance(item, Record):
@@ -115,15 +120,27 @@ def _append(file: IO[bytes], line: bytes) -> None:
         raise
 
 
-def read_letters(path: Path, job: str | None = None) -> Iterator[Record | Malformed]:
+def read_letters(path: Path, job: str | None = None, but: Collection[str] = ()) -> Iterator[Record | Malformed]:
     """Read the records of a file of dead letters, and the rows that were none.
 
     :param job: What was read; None takes all.
+    :param but: Places in the file that are passed over.
     :raises ReadError: If it is no such file.
     """
     for here, letter in _letters(path):
-        if job in (None, _job(letter)):
+        if job in (None, _job(letter)) and here not in but:
             yield _item(here, letter)
+
+
+def times_of(path: Path) -> Iterator[tuple[str, str, str]]:
+    """Yield place in the file, id, and when the run began, of each record there that says so.
+
+    :raises ReadError: If it is no such file.
+    """
+    for here, letter in _letters(path):
+        record, time = letter.get("record"), letter.get("run")
+        if isinstance(record, dict) and isinstance(record.get("id"), str) and isinstance(time, str):
+            yield here, record["id"], time
 
 
 def jobs_of(path: Path) -> dict[str, dict[str, Any]]:

@@ -7,6 +7,7 @@ stays empty while no two jobs have a record of the same id. A process that is ki
 is true; a machine that loses power may lose its last second, which is then written again.
 """
 
+import datetime
 import json
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from es_ingest.stream.content import as_json
-from es_ingest.stream.ledger_file import fault, locked, open_file, told
+from es_ingest.stream.ledger_file import began, fault, locked, open_file, told
 from es_ingest.stream.target import Target
 
 _PAGE = 10_000  # rows held at a time
@@ -79,6 +80,8 @@ class Ledger:
         self.path = path
         self.new = True
         """Whether it has not been told yet, by :meth:`adopted`, what the index held before it."""
+        self.began = datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
+        """When this run began: ISO 8601, UTC."""
         self._lock = threading.RLock()
         with ExitStack() as stack:
             if path is not None:
@@ -261,7 +264,9 @@ class Ledger:
     def _next_run(self) -> int:
         with self._base:
             self._base.execute("update about set value = value + 1 where name = 'runs'")
-            return int(self._base.execute("select value from about where name = 'runs'").fetchone()[0])
+            number = int(self._base.execute("select value from about where name = 'runs'").fetchone()[0])
+            self._base.execute("insert into about values (?, ?)", (began(number), self.began))
+            return number
 
     def _mark(self, number: int) -> bool:
         """Mark a record as seen; tell whether it was already."""

@@ -37,6 +37,11 @@ def fault(path: Path | None, what: str) -> LedgerError:
     return LedgerError(f"the ledger {path or 'in memory'} {what}", str(path))
 
 
+def began(run: int) -> str:
+    """Return the name under which a ledger keeps when a run began."""
+    return f"run {run}"
+
+
 @contextmanager
 def told(path: Path | None) -> Iterator[None]:
     """Turn SQLite's errors into a :class:`LedgerError` for the time of a ``with`` block."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from es_ingest.stream.ledger_file import fault
+from es_ingest.stream.ledger_file import began, fault
 from es_ingest.stream.locking import alone
 from es_ingest.stream.target import Target
 
@@ -41,6 +41,12 @@ class LedgerReader:
         """Return the ids of records that were sent and not acknowledged as a whole: some of it may have arrived."""
         rows = self._base.execute("select records from flight")
         return {name for (records,) in rows for name, _ in json.loads(records)}
+
+    def written_after(self, id: str, time: str) -> bool:  # noqa: A002
+        """Tell whether a record was acknowledged in a run that began later than at a time."""
+        row = self._base.execute("select run from record where id = ?", (id,)).fetchone()
+        query = "select 1 from about where name = ? and value > ?"
+        return row is not None and self._base.execute(query, (began(row[0]), time)).fetchone() is not None
 
     def copy(self, path: Path, target: Target) -> None:
         """Write a ledger that says the same of another index; one that is there is replaced, at once.

@@ -4,6 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from elasticsearch import Elasticsearch
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -15,6 +17,15 @@ class Target:
 
     index: str
     uuid: str
+
+
+def target_of(client: Elasticsearch, index: str) -> Target:
+    """Return which index a name stands for, as a ledger knows it.
+
+    :param index: The index itself, no alias.
+    """
+    settings = client.indices.get_settings(index=index, flat_settings=True)[index]["settings"]
+    return Target(index, str(settings["index.uuid"]))
 
 
 def ledger_folder() -> Path:

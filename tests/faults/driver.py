@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 from elasticsearch import Elasticsearch
 
-from es_ingest.ingest import Ingester, RunOptions, target_of
+from es_ingest.ingest import Ingester, RunOptions
 from es_ingest.records import Record
 from es_ingest.stream.stopping import Stop
-from es_ingest.stream.target import Target
+from es_ingest.stream.target import Target, target_of
 from medte_haystack.index import Fingerprint
 
 DIM = 16

@@ -10,7 +10,7 @@ import pytest
 from elasticsearch import AuthorizationException
 
 from es_ingest.indices import graph
-from es_ingest.indices.builds import building
+from es_ingest.indices.builds import building, holder
 from es_ingest.indices.graph import await_graph, graph_pending
 from es_ingest.indices.loading import begin_loading, end_loading
 from es_ingest.indices.meta import read_meta
@@ -19,8 +19,9 @@ from es_ingest.indices.verify import verify
 from es_ingest.ingest import Ingester, RunOptions
 from es_ingest.records import ReadError, Record
 from es_ingest.stream.stopping import Stop
-from medte_haystack.errors import IndexContractError
+from medte_haystack.errors import BulkWriteError, IndexContractError
 from medte_haystack.index import Fingerprint, Server, detect_server, run
+from tests.indices.conftest import records
 
 DIM = 64
 MADE_BY = Fingerprint("random", DIM, "mean", max_tokens=256, analyzer="standard")
@@ -183,7 +184,7 @@ def test_a_load_that_was_killed_has_its_graph_from_the_next_run(client, index, l
 
 def test_a_graph_that_the_server_has_forgotten_is_begun_again(client, index, load, vectors, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(graph, "_give_each_shard_a_segment", lambda *_: None)  # so the merge finds nothing to do
+        patch.setattr(graph, "_add_empty_segments", lambda *_: None)  # so the merge finds nothing to do
         load(vectors)
     client.options(ignore_status=404).delete(index=index, id="none", refresh=True)
     assert graph_pending(client, index)
@@ -195,7 +196,7 @@ def test_a_graph_that_the_server_has_forgotten_is_begun_again(client, index, loa
 
 def test_the_next_run_begins_again_too(client, index, load, vectors, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(graph, "_give_each_shard_a_segment", lambda *_: None)
+        patch.setattr(graph, "_add_empty_segments", lambda *_: None)
         load(vectors)
     client.options(ignore_status=404).delete(index=index, id="none", refresh=True)
     assert graph_pending(client, index)
@@ -228,3 +229,33 @@ def test_older_servers_are_left_alone(client, index, load, vectors, monkeypatch)
     assert graph_bytes(client, index)
     assert set(read_meta(client, index)) == {"medte"}
     assert not end_loading(client, index)
+
+
+def test_one_that_could_not_be_begun_is_not_taken_for_whole(client, index, load, vectors, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(graph, "_add_empty_segments", Mock(side_effect=BulkWriteError("may not delete", index=index)))
+        patch.setattr(graph, "_segments", lambda *_: [[NUMBER]])  # alone, so it has to be rewritten
+        load(vectors)
+        assert graph_pending(client, index)
+    assert verify(client, index, expected="not looked at").graph == "pending"
+    load(vectors[:1])
+    assert await_graph(client, index)
+    assert graph_bytes(client, index)
+    assert verify(client, index, expected="not looked at").graph == "whole"
+
+
+def test_an_alias_stays_when_the_wait_for_a_graph_is_ended(client, alias, monkeypatch):
+    stop = Stop()
+    monkeypatch.setattr(graph, "graph_pending", lambda *_: stop.ask() or True)
+    with building(client, alias, alias=alias, origin="test", fresh=False, by_ledger=True) as begun:
+        Ingester(client, begun.index, None, vectors_by=MADE_BY, replicas=0, meta=begun.to_meta()).run(records(5))
+        found = verify(client, begun.index, expected="not looked at")
+        assert take_over(client, begun, found, stop=stop) is None
+    assert holder(client, alias) is None
+
+
+def test_a_refused_deletion_is_told(client, index, load, vectors, monkeypatch):
+    load(vectors[:10])
+    client.indices.put_settings(index=index, settings={"index.blocks.write": True})
+    with pytest.raises(BulkWriteError, match="documents cannot be deleted: cluster_block_exception"):
+        graph._add_empty_segments(client, index, 1)

@@ -14,11 +14,10 @@ from es_ingest.indices.loading import begin_loading
 from es_ingest.indices.rebuild import Shape, rebuild
 from es_ingest.indices.switch import NotWholeError, roll_back
 from es_ingest.indices.verify import verify
-from es_ingest.ingest import target_of
 from es_ingest.stream.ledger import Ledger
 from es_ingest.stream.locking import LedgerError
 from es_ingest.stream.stopping import Stop
-from es_ingest.stream.target import ledger_path
+from es_ingest.stream.target import ledger_path, target_of
 from medte_haystack.errors import IndexContractError, IndexMissingError
 from medte_haystack.index import QUANTISATIONS, Server, describe_index, knn_body, run
 from tests.indices.conftest import MADE_BY, records, wait_for
@@ -102,6 +101,23 @@ def test_without_a_ledger_here(client, index, fill):
     ledger_path(target_of(client, index)).unlink()
     done = rebuild(client, index)
     assert (done.copied, done.verification.ledger) == (30, None)
+
+
+def test_a_record_that_went_while_another_came_is_found(client, index, fill, monkeypatch):
+    fill(index, records(30))
+    copy = module._Rebuilding.copy
+
+    def changed_after(self, stop):
+        copy(self, stop)
+        client.delete(index=index, id="r7#0")
+        fill(index, records(1, start=99))
+
+    monkeypatch.setattr(module._Rebuilding, "copy", changed_after)
+    ledger_path(target_of(client, index)).unlink()
+    with pytest.raises(NotWholeError, match="differing: chunks are not in both this index and") as caught:
+        rebuild(client, index)
+    (found,) = (one for one in caught.value.verification.findings if one.kind == "differing")
+    assert (found.count, set(found.first)) == (2, {"r7#0", "r99#0"})
 
 
 def test_an_alias_is_switched_and_rolled_back(client, index, alias, fill):

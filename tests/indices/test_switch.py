@@ -14,9 +14,8 @@ import pytest
 from es_ingest.indices.builds import building, builds, holder
 from es_ingest.indices.switch import NotWholeError, move, roll_back, take_over
 from es_ingest.indices.verify import Finding, Verification, verify
-from es_ingest.ingest import target_of
-from es_ingest.stream.locking import LedgerError
-from es_ingest.stream.target import ledger_path
+from es_ingest.stream.locking import LedgerError, alone
+from es_ingest.stream.target import ledger_path, target_of
 from medte_haystack.errors import IndexContractError
 from medte_haystack.index import knn_body
 from tests.indices.conftest import NOT_LOOKED_AT, names, records, rows, wait_for
@@ -249,3 +248,13 @@ def test_options_that_do_not_go_together(es_ingest, arguments, said):
     done = es_ingest("run", "notes.jsonl", *arguments)
     assert done.returncode == 2
     assert said in " ".join(done.stderr.replace("│", " ").split())
+
+
+def test_an_old_index_whose_ledger_is_in_use_stays(client, alias, build, caplog):
+    first, second = build(5).after, build(6).after
+    with alone(ledger_path(target_of(client, first)), "the ledger"):
+        third = build(7, keep=1)
+    assert holder(client, alias) == third.after
+    assert third.deleted == ()
+    assert f"index {first} stays: " in caplog.text
+    assert names(client, alias) == {first, second, third.after}

@@ -11,11 +11,11 @@ from es_ingest.indices.comparison import compare
 from es_ingest.indices.expected import copied_from, encoded_again
 from es_ingest.indices.loading import begin_loading
 from es_ingest.indices.verify import verify
-from es_ingest.ingest import Ingester, RunOptions, target_of
+from es_ingest.ingest import Ingester, RunOptions
 from es_ingest.records import Record
 from es_ingest.stream.ledger import Ledger
 from es_ingest.stream.locking import LedgerError
-from es_ingest.stream.target import ledger_path
+from es_ingest.stream.target import ledger_path, target_of
 from medte_haystack.encoder import Encoder
 from medte_haystack.errors import FingerprintMismatchError, IndexContractError, IndexMissingError
 from medte_haystack.index.contract import chunk_id

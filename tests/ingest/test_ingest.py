@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from es_ingest.ingest import Ingester
+from es_ingest.ingest import Ingester, RunOptions
 from es_ingest.records import Malformed, Record
 from es_ingest.search import Searcher, model_for
 from medte_haystack.encoder import Encoder
@@ -198,3 +198,22 @@ def test_a_search_needs_the_index_and_its_model(client, index, encoder):
         Searcher(client, index, encoder).search("  ")
     with pytest.raises(IndexContractError, match="top_k is 10001"):
         Searcher(client, index, encoder).search("x", top_k=10_001)
+
+
+def test_an_index_that_the_server_has_made_anew_ends_the_run(client, index, encoder, monkeypatch):
+    """By default a server makes an index of any name that is written to."""
+    monkeypatch.setattr("es_ingest.ingest._LOOK", 0.0)
+
+    def items():
+        for number in range(100_000):
+            if number == 1_000:
+                client.indices.delete(index=index)
+            yield record(f"r{number}", f"Note {number}.")
+
+    summaries = []
+    options = RunOptions(watch=summaries.append)
+    with pytest.raises(IndexContractError, match="was not made by medte: delete it, then run the same command again"):
+        Ingester(client, index, encoder).run(items(), options=options)
+    assert summaries[-1].read < 50_000, "it is noticed on the way"
+    client.indices.delete(index=index)
+    assert Ingester(client, index, encoder).run(RECORDS).records == len(RECORDS)

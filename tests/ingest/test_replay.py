@@ -67,6 +67,7 @@ def test_letters_that_are_not_mended_stay_dead(es_ingest, index, letters, tmp_pa
     before, after = (
         [json.loads(line) for line in file.read_text().splitlines()] for file in (letters, tmp_path / "still.jsonl")
     )
+    assert all(one.pop("run") for one in [*before, *after])
     assert sorted(map(str, before)) == sorted(map(str, after))
 
 
@@ -80,6 +81,23 @@ def test_dead_letters_are_counted_over_all_jobs(es_ingest, index, letters, tmp_p
     assert (done.returncode, "more than 4 dead letters (--max-dead)" in done.stderr) == (8, True), done.stderr
     assert len((tmp_path / "still").read_text().splitlines()) == 5
     assert "failed        5 (3 malformed, 2 refused), kept in" in done.stderr, "of all jobs"
+
+
+def test_a_letter_that_a_later_run_has_overtaken_is_left_out(es_ingest, index, connection, letters, tmp_path):
+    kept = [json.loads(line) for line in letters.read_text().splitlines()]
+    for letter in kept:
+        if "record" in letter:
+            letter["record"]["meta"]["kind"] = "drug"
+    letters.write_text("".join(json.dumps(letter) + "\n" for letter in kept))
+    newer = {**ROWS[1], "body": "Insulin is measured in units.", "kind": "drug"}
+    (tmp_path / "notes.jsonl").write_text(json.dumps(newer) + "\n")
+    arguments = ["run", "notes.jsonl", "--text-field", "body", "--model", "minilm", "--json"]
+    assert es_ingest(*arguments, "--index", index).returncode == 0
+    done = es_ingest("replay", str(letters), "--index", index, "--json")
+    summary = json.loads(done.stdout)
+    assert (summary["read"], summary["malformed"], summary["records"]) == (1, 1, 0), done.stderr
+    assert "1 records were left out: a later run has written another version of each" in done.stderr
+    assert found(connection, index)["b"] == newer["body"]
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from es_ingest.ingest import Ingester, RunOptions, target_of
+from es_ingest.ingest import Ingester, RunOptions
 from es_ingest.records import Record
 from es_ingest.stream.ledger import Ledger
+from es_ingest.stream.target import target_of
 from medte_haystack.index import Fingerprint, chunk_id
 
 KEPT = ("kept", "it stays")
