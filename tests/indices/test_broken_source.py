@@ -2,6 +2,15 @@
 
 import gzip
 import json
+import os
+from collections import Counter
+
+import pytest
+
+from es_ingest.indices.verify import verify
+from es_ingest.readers import read
+from es_ingest.readers.mapping import FieldMapping
+from tests.indices.conftest import DIM, NOT_LOOKED_AT
 
 
 def test_an_alias_stays_where_it_is(es_ingest, alias, client, tmp_path):
@@ -19,3 +28,39 @@ def test_an_alias_stays_where_it_is(es_ingest, alias, client, tmp_path):
     again = json.loads(mended.stdout)
     assert (mended.returncode, again["unchanged"]) == (0, summary["records"]), mended.stderr
     assert client.count(index=alias)["count"] == 3000
+
+
+@pytest.mark.parametrize("change", ["append", "cut", "replace", "remove"])
+def test_a_source_that_changes_while_it_is_read_is_told_and_the_next_run_completes_it(
+    fill, index, client, stored, tmp_path, change
+):
+    path, new = tmp_path / "notes.jsonl", tmp_path / "new.jsonl"
+    vector = [1.0] + [0.0] * (DIM - 1)
+    rows = [json.dumps({"id": f"n{n}", "text": f"Note {n}.", "vector": vector}) + "\n" for n in range(4000)]
+    path.write_text("".join(rows))
+    new.write_text("".join(rows[:3000]))
+
+    def items(change=None):
+        found = read([str(path)], "jsonl", FieldMapping(vector="vector"))
+        yield next(found)
+        if change == "append":
+            with path.open("a") as file:
+                file.write(rows[0])
+        elif change == "cut":
+            os.truncate(path, path.stat().st_size // 2)
+        elif change:
+            path.rename(tmp_path / "old.jsonl")
+            if change == "replace":
+                new.rename(path)
+        yield from found
+
+    first = fill(index, items(change))
+    assert first.read == first.unchanged + first.records + first.failed
+    assert (first.gaps, first.failed, first.dead_letters) == (1, 1, None)
+    assert len(stored(index)) == first.chunks == first.records
+    path.write_text("".join(rows))
+    second = fill(index, items())
+    assert (second.read, second.unchanged + second.records, second.failed) == (4000, 4000, 0)
+    assert Counter(body["parent_id"] for body in stored(index).values()).keys() >= {f"n{n}" for n in range(4000)}
+    assert client.count(index=index)["count"] == 4000
+    assert verify(client, index, expected=NOT_LOOKED_AT).holds
