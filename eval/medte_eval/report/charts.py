@@ -207,20 +207,27 @@ def _log_ticks(low: float, high: float) -> list[float]:
 
 
 def _labels(places: Sequence[tuple[float, float, float]]) -> list[tuple[float, float]]:
-    """Return where marks are written: beside their points, and apart from each other where that can be."""
+    """Return where marks are written: beside the points, apart from each other, and off other points if it can be."""
     found: list[tuple[float, float]] = []
     taken: list[tuple[float, float]] = []
-    for x, y, radius in places:
+    for own, (x, y, radius) in enumerate(places):
         aside = radius + 9
         around = [(aside, 5.0), (-aside, 5.0), (0.0, -radius - 5), (0.0, radius + 15)]
         around += [(aside, 21.0), (aside, -11.0), (-aside, 21.0), (-aside, -11.0)]
         at = [(x * _NOMINAL / 100 + dx, y + dy) for dx, dy in around]
-        free = (
-            number
-            for number, (left, top) in enumerate(at)
-            if all(abs(left - other[0]) > 16 or abs(top - other[1]) > 14 for other in taken)
-        )
-        best = next(free, 0)
+        others = [one for number, one in enumerate(places) if number != own]
+        free = [number for number, place in enumerate(at) if not any(_meet(place, other) for other in taken)]
+        clear = (number for number in free if not any(_covers(point, at[number]) for point in others))
+        best = next(clear, next(iter(free), 0))
         found.append(around[best])
         taken.append(at[best])
     return found
+
+
+def _meet(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    return abs(one[0] - other[0]) <= 16 and abs(one[1] - other[1]) <= 14
+
+
+def _covers(point: tuple[float, float, float], label: tuple[float, float]) -> bool:
+    x, y, radius = point
+    return math.hypot(label[0] - x * _NOMINAL / 100, label[1] - 5 - y) < radius + 6

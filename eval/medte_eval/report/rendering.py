@@ -19,12 +19,13 @@ from medte_eval.tasks.benchmark import NAME
 T = TypeVar("T")
 
 TITLE = "medte evaluation report"
+_STYLES = ("page.css", "tables.css", "charts.css", "lists.css")
 _MARKDOWN = re.compile(r"[\\`*|<>&\[\]]")
 
 
 def render_html(report: Report) -> str:
     """Return one page with everything in it; every text is escaped, and its policy forbids all requests."""
-    style, script = _text("report.css"), _text("report.js")
+    style, script = "".join(map(_text, _STYLES)), _text("report.js")
     limit = charts.widest(report.differences)
     return (
         _environment(html=True)
@@ -118,6 +119,7 @@ def _environment(*, html: bool) -> Environment:
         "has_variants": writing.has_variants,
         "groups": writing.groups,
         "metrics": writing.metrics,
+        "beside_alone": writing.beside_alone,
         "notes_of": writing.notes_of,
     }
     values = {"benchmark": NAME, "sources": SOURCES, "significant": SIGNIFICANT, "height": charts.HEIGHT}

@@ -97,6 +97,7 @@ def _vector_bytes(result: Result) -> int | None:
     if not isinstance(options := system.get("index_options"), Mapping):
         return None
     try:
-        return size_of(quantisation_of({"properties": {EMBEDDING: {"index_options": options}}}), chunks, dim).ram
+        quantisation = quantisation_of({"properties": {EMBEDDING: {"index_options": options}}})
+        return size_of(quantisation, chunks, dim, m=options.get("m")).ram
     except IndexContractError:
         return None

@@ -1,5 +1,6 @@
 """How numbers and names of a report are written, on the page and in Markdown."""
 
+from collections import Counter
 from collections.abc import Iterable
 
 from medte_eval.report.model import Leaderboard, Report, Standing, TaskScores
@@ -70,6 +71,20 @@ def groups(board: Leaderboard) -> list[list[Standing]]:
     some = [row for row in board.rows if not row.whole]
     first = any(row.published is None for row in whole)
     return [rows for rows in ((whole, some) if first else (some, whole)) if rows]
+
+
+def beside_alone(report: Report, mark: str) -> str:
+    """Write on how many tasks a system is better or worse than its model alone; empty where none are compared."""
+    found: dict[str, Counter[str]] = {}
+    for one in report.differences:
+        if one.mark == mark:
+            found.setdefault(one.baseline, Counter())[one.verdict] += 1
+    told = {
+        baseline: ", ".join(f"{VERDICTS[verdict]} on {its[verdict]}" for verdict in VERDICTS if its[verdict])
+        + f" of {count(its.total(), 'task')}"
+        for baseline, its in found.items()
+    }
+    return "; ".join(f"beside {baseline} {text}" for baseline, text in told.items())
 
 
 def failed_together(report: Report) -> list[tuple[list[str], str | None, str]]:
