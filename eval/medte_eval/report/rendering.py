@@ -20,6 +20,7 @@ T = TypeVar("T")
 
 TITLE = "medte evaluation report"
 _STYLES = ("page.css", "tables.css", "charts.css", "lists.css")
+_LONG = 60  # rows of a table; one with more is folded away
 _MARKDOWN = re.compile(r"[\\`*|<>&\[\]]")
 
 
@@ -122,7 +123,7 @@ def _environment(*, html: bool) -> Environment:
         "beside_alone": writing.beside_alone,
         "notes_of": writing.notes_of,
     }
-    values = {"benchmark": NAME, "sources": SOURCES, "significant": SIGNIFICANT, "height": charts.HEIGHT}
+    values = {"benchmark": NAME, "sources": SOURCES, "significant": SIGNIFICANT, "height": charts.HEIGHT, "long": _LONG}
     found.globals |= functions | values | {"verdicts": writing.VERDICTS}
     found.filters |= {
         "score": writing.score,

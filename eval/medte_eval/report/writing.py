@@ -84,7 +84,7 @@ def beside_alone(report: Report, mark: str) -> str:
         + f" of {count(its.total(), 'task')}"
         for baseline, its in found.items()
     }
-    return "; ".join(f"beside {baseline} {text}" for baseline, text in told.items())
+    return "; ".join(f"beside {baseline}: {text}" for baseline, text in told.items())
 
 
 def failed_together(report: Report) -> list[tuple[list[str], str | None, str]]:

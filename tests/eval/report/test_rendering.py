@@ -1,11 +1,13 @@
 import csv
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from medte_eval.failures import failure_file, note_failure
+from medte_eval.report import writing
 from medte_eval.report.build import make_report
 from medte_eval.report.model import Report
 from medte_eval.report.rendering import render_html, render_markdown
@@ -48,6 +50,24 @@ def test_all_three_say_the_same(report: Report) -> None:
     assert {row["task"] for row in rows if row["published"]} == {"scifact"}
     dense = next(row for row in measured if row["mark"] == "B" and row["task"] == "MedMCQARetrieval")
     assert (dense["p50_ms"], dense["verdict"], dense["difference"]) == ("20.0", "even", "0.0")
+
+
+def test_each_system_says_how_it_stands_beside_its_model(report: Report) -> None:
+    assert [writing.beside_alone(report, mark) for mark in "ABC"] == [
+        "",
+        "beside A: within chance on 1, not tested on 1 of 2 tasks",
+        "beside A: within chance on 1, not tested on 1 of 2 tasks",
+    ]
+    assert "<small>beside A: within chance on 1" in render_html(report)
+    assert "| beside A: within chance on 1" in render_markdown(report)
+
+
+def test_what_is_long_is_folded_away(report: Report) -> None:
+    (one, *_) = report.differences
+    many = replace(report, differences=[one] * 61)
+
+    assert "<summary>All 61 differences</summary>" in render_html(many)
+    assert "<summary>All " not in render_html(replace(report, differences=[one] * 60))
 
 
 def test_published_rows_are_marked_in_each(report: Report) -> None:
