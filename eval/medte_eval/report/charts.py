@@ -133,7 +133,7 @@ def across(value: float, limit: float) -> float:
 
 def is_compared(score: Scored) -> bool:
     """Tell whether the latency is that of searching; that of encoding alone says little beside it."""
-    return score.score is not None and bool(score.p50_ms) and score.timed != "encoding alone"
+    return score.score is not None and (score.p50_ms or 0) > 0 and score.timed != "encoding alone"
 
 
 def unbeaten(scores: Iterable[Scored]) -> set[str]:

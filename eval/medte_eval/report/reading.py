@@ -20,8 +20,11 @@ def _number(value: object) -> object:
 
 
 def _named(system: dict[str, Any]) -> dict[str, Any]:
-    if not isinstance(system.get("name"), str) or not isinstance(system.get("index_options"), dict | None):
+    options = system.get("index_options")
+    if not isinstance(system.get("name"), str) or not isinstance(options, dict | None):
         raise ValueError("a system has a name, and index options or none")
+    if not isinstance((options or {}).get("m"), int | None):
+        raise ValueError("m of index options is a number")
     return system
 
 

@@ -12,7 +12,7 @@ from medte_eval.tasks.benchmark import split_name
 from medte_eval.tasks.benchmark.sources import SOURCES
 
 _MOST = 300  # characters of a query
-_BEGINNING = 100  # characters of a document without a title
+_BEGINNING = 100  # characters of a title, or of a document without one
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +68,20 @@ def read_texts(
 def _texts(task: Any) -> TaskTexts:
     parts = list(_parts(task))
     queries = {
-        trec_word(f"{place}/{row['id']}" if len(parts) > 1 else row["id"]): row["text"][:_MOST]
+        trec_word(f"{place}/{row['id']}" if len(parts) > 1 else row["id"]): _beginning(row["text"], _MOST)
         for place, data in parts
         for row in data["queries"]
     }
     titles = {
-        trec_word(row["id"]): row.get("title") or row["text"][:_BEGINNING]
+        trec_word(row["id"]): _beginning(row.get("title") or row["text"], _BEGINNING)
         for _, data in parts
         for row in data["corpus"]
     }
     return TaskTexts(queries, titles)
+
+
+def _beginning(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most].rstrip()}\N{HORIZONTAL ELLIPSIS}"
 
 
 def _parts(task: Any) -> Iterator[tuple[str, Any]]:

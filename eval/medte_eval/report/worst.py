@@ -1,7 +1,7 @@
 """The queries that went worst, with what was wanted and what was found."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from medte_eval.items import trec_word
@@ -91,18 +91,18 @@ def _read(result: Result, queries: Sequence[str]) -> tuple[Numbers, Numbers]:
     folder, files = result.path.parent, result.run.files
     grades: dict[str, dict[str, int]] = {query: {} for query in queries}
     ranks: dict[str, dict[str, int]] = {query: {} for query in queries}
-    for query, document, grade in _lines(folder / files["qrels"]):
-        if query in grades:
-            grades[query][document] = grade
-    for query, document, rank in _lines(folder / files["run"]):
-        if query in ranks and (rank <= _TOP or document in grades[query]):
+    for query, document, grade in _lines(folder / files["qrels"], grades):
+        grades[query][document] = grade
+    for query, document, rank in _lines(folder / files["run"], ranks):
+        if rank <= _TOP or document in grades[query]:
             ranks[query][document] = rank
     return grades, ranks
 
 
-def _lines(path: Path) -> Iterator[tuple[str, str, int]]:
+def _lines(path: Path, queries: Container[str]) -> Iterator[tuple[str, str, int]]:
     """Give query, document, and the fourth column: the rank in a run, the grade in judgements."""
     with path.open(encoding="utf-8") as lines:
         for line in lines:
             query, _, document, number, *_ = line.split(" ")
-            yield query, document, int(number)
+            if query in queries:
+                yield query, document, int(number)

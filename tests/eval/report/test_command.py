@@ -56,6 +56,8 @@ def test_results_of_run_become_a_report(run: Callable[..., list[Any]], beir: Pat
 
 
 def test_texts_are_shown_only_when_asked_for(run: Callable[..., list[Any]], beir: Path, tmp_path: Path) -> None:
+    corpus = beir / "corpus.jsonl"
+    corpus.write_text(corpus.read_text().replace('"title": "', f'"title": "{"Long " * 30}'))
     run(partial(BeirRetrieval, beir))
     page = tmp_path / "report.html"
 
@@ -65,6 +67,8 @@ def test_texts_are_shown_only_when_asked_for(run: Callable[..., list[Any]], beir
     text = page.read_text()
     assert "how to treat" in text
     assert "This page holds texts" in text
+    assert "Long Long\u2026" in text
+    assert "Long " * 21 not in text
     (beir / "queries.jsonl").write_text((beir / "queries.jsonl").read_text().replace("how to", "when to"))
     assert report(tmp_path / "out", "--html", page, "--texts", f"beir:{beir}", "-q").exit_code == 0
     assert "when to treat" not in page.read_text(), "they are no longer those that were asked"

@@ -119,6 +119,17 @@ def test_what_was_not_measured_is_not_zero(folder: Path) -> None:
     assert (dense.p50_ms, dense.p99_ms, dense.queries_per_second, dense.index_bytes) == (20, 40, 50, 5_000_000)
 
 
+@pytest.mark.parametrize("latency", [0.0, -1.0])
+def test_a_latency_that_cannot_be_has_no_place(tmp_path: Path, latency: float) -> None:
+    for p50, system in ((10.0, DENSE), (20.0, {**DENSE, "oversample": 3.0}), (latency, BM25)):
+        make_result(tmp_path, "One", system=system, latency={**timed(10), "p50_ms": p50})
+
+    chart = charts.tradeoff(make_report([tmp_path]).task("One").scores)
+
+    assert chart is not None
+    assert [point.mark for point in chart.points] == ["A", "B"]
+
+
 def test_the_best_tradeoffs_are_not_beaten(tmp_path: Path) -> None:
     make_result(tmp_path, "One", 0.9, latency=timed(1, "encoding alone"))
     make_result(tmp_path, "One", 0.8, system=DENSE, latency=timed(20))

@@ -58,6 +58,7 @@ def test_what_cannot_be_read_is_told_and_the_rest_is_read(tmp_path: Path) -> Non
     odd.write_text("[1, 2]")
     nameless = make_result(tmp_path, "Nameless", system=ENCODER)
     nameless.write_text(nameless.read_text().replace('"name": "encoder"', '"called": "encoder"'))
+    linked = make_result(tmp_path, "Linked", system={**DENSE, "index_options": {"type": "int8_hnsw", "m": "16"}})
     (tmp_path / "x.failed.json").write_text('{"task": "T"')
     (tmp_path / "y.failed.json").write_text('{"task": "T", "system": null, "exit_status": 7, "message": ["x"]}')
 
@@ -72,6 +73,7 @@ def test_what_cannot_be_read_is_told_and_the_rest_is_read(tmp_path: Path) -> Non
         older.name,
         odd.name,
         nameless.name,
+        linked.name,
         "x.failed.json",
         "y.failed.json",
     }
