@@ -3,8 +3,10 @@
 import logging
 import os
 import re
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -63,3 +65,46 @@ def cross_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     BertForSequenceClassification(BertConfig(vocab_size=len(tokenizer), num_labels=1, **shape)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Callable[..., Any]]:
+    """Makes browsers: of a size, light or dark. Skips where there is no Chromium, or no driver for it."""
+    webdriver = pytest.importorskip("selenium.webdriver")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    binary, driver = next(filter(None, map(shutil.which, names)), None), shutil.which("chromedriver")
+    if not binary or not driver:
+        pytest.skip("no chromium with chromedriver on the PATH (Debian: apt install chromium chromium-driver)")
+    running: list[Any] = []
+
+    def browser(width: int = 1400, height: int = 900, *, scheme: str = "light") -> Any:
+        options = webdriver.ChromeOptions()
+        options.binary_location = binary
+        for one in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+            options.add_argument(one)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+        found = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+        running.append(found)
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        found.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+        found.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+        return found
+
+    yield browser
+    for one in running:
+        one.quit()
+
+
+@pytest.fixture(scope="session")
+def axe() -> Callable[[Any], list[tuple[str, list[str]]]]:
+    """Gives what axe-core finds wrong with the page that a browser shows: rules, and where they are broken."""
+    script = (Path(__file__).with_name("axe") / "axe.min.js").read_text("utf-8")
+
+    def violations(driver: Any) -> list[tuple[str, list[str]]]:
+        driver.execute_script(script)
+        found = driver.execute_async_script("axe.run().then(arguments[0])")
+        assert any(one["id"] == "color-contrast" for one in found["passes"]), "contrast was measured"
+        return [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in found["violations"]]
+
+    return violations

@@ -49,16 +49,18 @@ class Size:
     disk: int
 
 
-def size_of(quantisation: str, vectors: int, dim: int, text_bytes: int = 0) -> Size:
+def size_of(quantisation: str, vectors: int, dim: int, text_bytes: int = 0, *, m: int | None = None) -> Size:
     """Return what one copy of an index takes after its segments are merged; merging takes more for a while.
 
     :param quantisation: ``hnsw``, ``int8``, ``int4``, ``bbq`` or ``flat``.
     :param vectors: Number of vectors, one a chunk.
     :param dim: Dimensions of a vector.
     :param text_bytes: Bytes of the documents as JSON, without vectors.
+    :param m: Neighbours of a vector in the graph, where an index has others than ours.
     :raises IndexContractError: If the quantisation is unknown or does not go with the dimensions.
     """
-    graph = vectors * _LINK * index_options(quantisation, dim).get("m", 0)
+    links = index_options(quantisation, dim).get("m", 0)
+    graph = vectors * _LINK * (m if links and m else links)
     searched = math.ceil(vectors * _SEARCHED[quantisation](dim))
     floats = vectors * dim * _FLOAT
     beside = 0 if quantisation in _UNQUANTISED else searched

@@ -6,7 +6,7 @@ import typer
 
 from es_ingest.faults import Exit
 from es_ingest.terminal import run_command
-from medte_eval.commands import build, check, compare, run, share, tasks, tune
+from medte_eval.commands import build, check, compare, report, run, share, tasks, tune
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -22,6 +22,7 @@ app.command()(build.build)
 app.command()(share.push)
 app.command()(share.pull)
 app.command()(compare.compare)
+app.command()(report.report)
 app.command()(check.check)
 app.command()(tune.tune)
 

@@ -5,6 +5,7 @@ interval of the mean difference is a bias-corrected and accelerated bootstrap. B
 """
 
 import json
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -120,17 +121,7 @@ def compare_values(
     low = high = None
     p = 1.0
     if differences.any():
-        p = float(
-            stats.permutation_test(
-                (differences,),
-                np.mean,
-                permutation_type="samples",
-                vectorized=True,
-                n_resamples=RESAMPLES,
-                batch=_batch(differences),
-                rng=np.random.default_rng(seed),
-            ).pvalue
-        )
+        p = _chance(differences, seed)
         low, high = _interval(differences, seed)
     return Comparison(
         task,
@@ -145,6 +136,23 @@ def compare_values(
         better=int((differences > 0).sum()),
         worse=int((differences < 0).sum()),
     )
+
+
+def _chance(differences: NDArray[np.float64], seed: int) -> float:
+    """Return the p of the randomisation test: by all ways to swap where these are few, else by a sample of them."""
+    if len(differences) < math.log2(RESAMPLES):
+        every = stats.permutation_test((differences,), np.mean, permutation_type="samples", n_resamples=RESAMPLES)
+        return float(every.pvalue)
+    generator = np.random.default_rng(seed)
+
+    def swapped(size: tuple[int, ...]) -> NDArray[np.float64]:
+        return differences * (2 * generator.integers(0, 2, size=size, dtype=np.int8) - 1)
+
+    # SciPy's permutation_test draws the same, one item at a time: minutes instead of seconds for a task of 16,384 items
+    sample = stats.monte_carlo_test(
+        differences, swapped, np.mean, vectorized=True, n_resamples=RESAMPLES, batch=_batch(differences)
+    )
+    return float(sample.pvalue)
 
 
 def _interval(differences: NDArray[np.float64], seed: int) -> tuple[float | None, float | None]:

@@ -32,15 +32,16 @@ def trec_run(run: Run, tag: str) -> Iterator[str]:
     for query, scores in run.items():
         ranked = sorted(scores.items(), key=lambda one: (one[1], one[0]), reverse=True)
         for rank, (item, score) in enumerate(ranked, start=1):
-            yield f"{_word(query)} Q0 {_word(item)} {rank} {score!r} {_word(tag)}\n"
+            yield f"{trec_word(query)} Q0 {trec_word(item)} {rank} {score!r} {trec_word(tag)}\n"
 
 
 def trec_qrels(qrels: Qrels) -> Iterator[str]:
     """Give the lines of a file of judgements; see :func:`trec_run`."""
     for query, grades in qrels.items():
         for item, grade in grades.items():
-            yield f"{_word(query)} 0 {_word(item)} {grade}\n"
+            yield f"{trec_word(query)} 0 {trec_word(item)} {grade}\n"
 
 
-def _word(text: str) -> str:
+def trec_word(text: str) -> str:
+    """Return an id as it stands in such files."""
     return "".join(f"%{ord(one):02X}" if one.isspace() else one for one in text)

@@ -123,7 +123,7 @@ class Outcome:
         if self.items.rows:
             put("items", f"{stem}.items.jsonl", (json.dumps(row) + "\n" for row in self.items.rows))
         if self.items.qrels:
-            judged = f"{_readable(self.task['name'])}__{self.task['data_sha256'][:12]}.qrels"
+            judged = f"{readable(self.task['name'])}__{self.task['data_sha256'][:12]}.qrels"
             put("run", f"{stem}.trec", trec_run(self.items.run, stem))
             put("qrels", judged, trec_qrels(self.items.qrels))
         found = {**self.to_dict(), "files": files}
@@ -142,7 +142,7 @@ def key_of(task: Mapping[str, Any], system: Mapping[str, Any], model: Mapping[st
 def file_stem(task: Mapping[str, Any], system: Mapping[str, Any], model: Mapping[str, Any]) -> str:
     """Return the name of a result's files, without their endings."""
     words = (task["name"], model["name"] or "no-model", system["name"])
-    return f"{'__'.join(map(_readable, words))}__{key_of(task, system, model)[:12]}"
+    return f"{'__'.join(map(readable, words))}__{key_of(task, system, model)[:12]}"
 
 
 def read_result(path: Path) -> dict[str, Any]:
@@ -193,7 +193,8 @@ def of_another_model(
     return None
 
 
-def _readable(word: object) -> str:
+def readable(word: object) -> str:
+    """Return a word as it stands in names of files."""
     return re.sub(r"[^A-Za-z0-9.]+", "-", str(word)).strip("-")
 
 

@@ -14,6 +14,7 @@ from mteb.abstasks import AbsTask
 from es_ingest.cluster import Connection, open_cluster
 from es_ingest.faults import Exit, message_of, status_of
 from es_ingest.search import model_for
+from medte_eval.failures import failure_file, forget_failure, note_failure
 from medte_eval.results import earlier_result, of_another_model
 from medte_eval.run import RefusedError, describe_model, describe_system, describe_task, evaluate
 from medte_eval.systems import OWN_STORES, ChosenSystem, SystemOptions, UnknownSystemError
@@ -117,6 +118,10 @@ class Session:
         """An index of whole documents without vectors."""
         return self._open.enter_context(closing(TextIndex(self.client, self.show, analyzer=self.options.analyzer)))
 
+    def asked(self) -> dict[str, Any]:
+        """Return the model and the options that were given, JSON-able."""
+        return {"model": self._model, **{name: getattr(self.options, name) for name in self.options.given()}}
+
     def system(self, chosen: ChosenSystem) -> System:
         """Return a system, the same one every time."""
         if chosen.name not in self._systems:
@@ -138,28 +143,33 @@ def run_all(
     A task that fails is given as a failure, and the others go on.
 
     :param tasks: Names, and what makes them.
-    :param out: Folder for results; what it has already is given again, marked as ``reused``.
+    :param out: Folder for results; what it has already is given again, marked as ``reused``. What fails is noted there
+        until it is done.
     :param fresh: Do again what it has.
     :param latency_queries: See `evaluate`.
     :raises OSError: If a result cannot be written.
     """
     for name, make in tasks:
+        noted = None if out is None else failure_file(out, name)
         try:
             task = make()
             task.load_data()
         except Exception as error:  # noqa: BLE001  it is told
-            yield Failure.of(error, name, None)
+            yield _noted(noted, Failure.of(error, name, None))
             continue
+        forget_failure(noted)
         opened = [session.system(chosen) for chosen in systems]  # what cannot be opened is told before anything is run
         for chosen, system in zip(systems, opened, strict=True):
             version = session.connection.version if chosen.row.uses_server else None
+            noted = None if out is None else failure_file(out, task.metadata.name, chosen.name, **session.asked())
             try:
                 found = None if out is None or fresh else _earlier(out, task, system, version)
                 if found is None:
                     outcome = evaluate(task, system, server_version=version, latency_queries=latency_queries)
             except Exception as error:  # noqa: BLE001  it is told
-                yield Failure.of(error, task.metadata.name, chosen.name)
+                yield _noted(noted, Failure.of(error, task.metadata.name, chosen.name))
                 continue
+            forget_failure(noted)
             if found is None:
                 found = outcome.to_dict() if out is None else outcome.write(out)
                 yield {**found, "reused": False}
@@ -167,6 +177,12 @@ def run_all(
                 logger.info("%s on %s: done before", task.metadata.name, chosen.name)
                 yield {**found, "reused": True}
         task.unload_data()
+
+
+def _noted(path: Path | None, failure: Failure) -> Failure:
+    if path is not None:
+        note_failure(path, failure.to_dict())
+    return failure
 
 
 def _earlier(out: Path, task: AbsTask, system: System, version: str | None) -> dict[str, Any] | None:

@@ -29,6 +29,8 @@ def test_a_million_vectors_of_768_dimensions(quantisation, ram, disk):
 
 def test_elastics_own_example_with_twice_its_neighbours():
     assert size_of("hnsw", MILLION, 1024).ram == 4_160_000_000 + GRAPH // 2
+    assert size_of("hnsw", MILLION, 1024, m=16).ram == 4_160_000_000
+    assert size_of("flat", MILLION, 1024, m=16) == size_of("flat", MILLION, 1024)
 
 
 def test_nothing_takes_nothing():

@@ -1,7 +1,6 @@
-"""The server of examples/serve as a process, over an index of its own, and a browser."""
+"""The server of examples/serve as a process, over an index of its own."""
 
 import importlib.util
-import shutil
 import signal
 import subprocess
 import sys
@@ -103,35 +102,6 @@ def proxy(connection):
         found.done = {"cut": 0}
         found.calm = True
         yield found
-
-
-@pytest.fixture(scope="session")
-def chromium():
-    """Makes browsers: of a size, light or dark. Skips where there is no Chromium, or no driver for it."""
-    webdriver = pytest.importorskip("selenium.webdriver")
-    names = ("chromium", "chromium-browser", "google-chrome")
-    binary, driver = next(filter(None, map(shutil.which, names)), None), shutil.which("chromedriver")
-    if not binary or not driver:
-        pytest.skip("no chromium with chromedriver on the PATH (Debian: apt install chromium chromium-driver)")
-    running = []
-
-    def browser(width=1400, height=900, *, scheme="light"):
-        options = webdriver.ChromeOptions()
-        options.binary_location = binary
-        for one in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-            options.add_argument(one)
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        found = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-        running.append(found)
-        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
-        found.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-        media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-        found.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
-        return found
-
-    yield browser
-    for one in running:
-        one.quit()
 
 
 @pytest.fixture(scope="session")

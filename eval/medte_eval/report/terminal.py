@@ -10,6 +10,7 @@ from medte_eval.results import HEADLINE
 
 if TYPE_CHECKING:
     from medte_eval.comparison import Comparison
+    from medte_eval.report.model import Report
     from medte_eval.tuning import Tuned
 
 _NAMES = {
@@ -73,7 +74,8 @@ def system_name(result: Result) -> str:
     """Return a system's name with what tells it from others of its kind."""
     system = result["system"]
     kind = (system.get("index_options") or {}).get("type")
-    parts = [kind, system.get("fusion"), system.get("index")]
+    chunks = system.get("chunk_tokens")
+    parts = [kind, chunks and f"chunks of {chunks}", system.get("fusion"), system.get("index")]
     told = ", ".join(str(part) for part in parts if part)
     return f"{system['name']} ({told})" if told else str(system["name"])
 
@@ -106,7 +108,7 @@ def _details(results: Sequence[Result]) -> dict[str, list[str]]:
         system.pop("name")
         server = system.pop("server_version")
         parts = [f"Elasticsearch {server}"] if server else []
-        parts += [f"{key} {_short(value)}" for key, value in system.items() if value is not None]
+        parts += [f"{key} {short(value)}" for key, value in system.items() if value is not None]
         if one.get("index_bytes"):
             parts.append(f"{one['index_bytes'] / 1e6:,.1f} MB")
         lines["system"][f"{system_name(one)}: {', '.join(parts) if parts else 'exact search by mteb'}"] = None
@@ -125,7 +127,8 @@ def _model(model: Mapping[str, Any]) -> str:
     )
 
 
-def _short(value: object) -> str:
+def short(value: object) -> str:
+    """Return a setting's value in a few words."""
     if isinstance(value, dict):
         return "/".join(f"{name}={one}" for name, one in value.items())
     return "+".join(map(str, value)) if isinstance(value, list) else str(value)
@@ -159,3 +162,25 @@ def print_tuned(tuned: "Tuned", file: str) -> None:
     typer.echo()
     print_comparisons([compared])
     typer.echo(f"written to {file}; use it with `medte-eval run --system hybrid --weights {file}`")
+
+
+def print_leaderboards(report: "Report") -> None:
+    """Print the leaderboards of a report, and what failed."""
+    from medte_eval.report.writing import failed_together, groups, score, type_name
+
+    for board in report.leaderboards:
+        head = [board.name, *map(type_name, board.types), "mean", "tasks"]
+        table = [head]
+        for row in (row for rows in groups(board) for row in rows):
+            means = [row.means.get(kind) for kind in board.types]
+            cells = [
+                score(mean.value if mean else None, rounded=row.published is not None)
+                + (f" ({len(mean.tasks)}/{mean.of})" if mean and not mean.whole else "")
+                for mean in means
+            ]
+            name = f"{row.name}, published" if row.published else f"{row.mark} {row.name}"
+            table.append([name, *cells, score(row.mean), f"{row.tasks}/{board.tasks}"])
+        print_table(table, left=1)
+        typer.echo()
+    for tasks, system, message in failed_together(report):
+        typer.echo(f"failed  {', '.join(tasks)}{f' on {system}' if system else ''}: {message}")

@@ -1,0 +1,298 @@
+"""What a report says, whatever it is shown as. All of it is JSON-able by `dataclasses.asdict`; scores are in [0, 1]."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from medte_eval.comparison import Comparison
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A file that has no part in the report.
+
+    :param file: Its name.
+    :param reason: Why.
+    :param damaged: Whether it should have a part, and cannot be read.
+    """
+
+    file: str
+    reason: str
+    damaged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A task that could not be run; see `Failure.to_dict`.
+
+    :param system: None if it failed on all systems.
+    """
+
+    task: str
+    system: str | None
+    exit_status: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """A system with its settings and its model: what is measured.
+
+    :param mark: A, B, C, …: stands for it where there is little room.
+    :param system: The system, with what tells it from the others.
+    :param model: The model, likewise; None for a system without one.
+    :param settings: All that decides what it finds, by name.
+    """
+
+    mark: str
+    system: str
+    model: str | None
+    settings: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """System and model."""
+        return self.system if self.model is None else f"{self.system}, {self.model}"
+
+
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """Mean of the main scores of the tasks of one type.
+
+    :param value: The mean.
+    :param tasks: Whose mean it is.
+    :param of: How many tasks there are of the type; as many make it comparable with others.
+    :param variants: How many of them are not quite the benchmark's tasks: made without a language model, which is
+        easier, or asked a sample of their queries.
+    """
+
+    value: float
+    tasks: tuple[str, ...]
+    of: int
+    variants: int = 0
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is the mean of all tasks of its type, as they are defined."""
+        return len(self.tasks) == self.of and not self.variants
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A row of a leaderboard.
+
+    :param name: System and model, or the name of a published model.
+    :param mark: The setup's; None for published scores.
+    :param published: Where they are published; None for what was measured.
+    :param means: By task type; none of a type without results.
+    :param mean: Of the types' means, in which each type counts the same; None where a type is missing.
+    :param tasks: How many tasks it has in all.
+    :param whole: Whether these are all tasks.
+    """
+
+    name: str
+    mark: str | None
+    published: str | None
+    means: Mapping[str, Mean]
+    mean: float | None
+    tasks: int
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Leaderboard:
+    """Systems and models by the means of their scores.
+
+    :param name: Of the benchmark.
+    :param types: Task types to how many tasks there are.
+    :param rows: The best first; those with all tasks before the others.
+    """
+
+    name: str
+    types: Mapping[str, int]
+    rows: Sequence[Standing]
+
+    @property
+    def tasks(self) -> int:
+        """How many tasks there are."""
+        return sum(self.types.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """One task on one setup.
+
+    :param mark: The setup's.
+    :param score: The main score; None if it could not be computed.
+    :param scores: All scores that are printed, by name.
+    :param documents: Documents searched, or texts encoded.
+    :param chunks: Vectors searched.
+    :param truncated: Texts that lost their end.
+    :param index_seconds: Until it could search.
+    :param search_seconds: Of all queries.
+    :param timed: What the following times are of; None where no latency was measured, and so for the others.
+    :param p50_ms: Median of single queries.
+    :param p99_ms: What 99 % of them are within.
+    :param queries_per_second: One after the other.
+    :param vector_bytes: Memory that the searched vectors want, by `es_ingest.planning`; None without vectors.
+    :param index_bytes: Size of the index on disk; None without one.
+    :param notes: What a reader of the score must know.
+    :param file: Name of its ``*.run.json``.
+    """
+
+    mark: str
+    score: float | None
+    scores: Mapping[str, float | None]
+    documents: int
+    chunks: int
+    truncated: int
+    index_seconds: float | None
+    search_seconds: float | None
+    timed: str | None
+    p50_ms: float | None
+    p99_ms: float | None
+    queries_per_second: float | None
+    vector_bytes: int | None
+    index_bytes: int | None
+    notes: tuple[str, ...]
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A published score of a task.
+
+    :param model: As its source calls it.
+    :param source: Where it is published.
+    """
+
+    model: str
+    source: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class TaskScores:
+    """All that is known of a task.
+
+    :param benchmark: The leaderboard that it counts for.
+    :param items: Queries or pairs; texts, where there is neither.
+    :param sampled_queries: How many queries were asked, where not all were.
+    :param data_sha256: Hash or revision of its data.
+    :param published_as: Name under which its scores are published; None if they are not.
+    :param published: The best first.
+    """
+
+    name: str
+    type: str
+    description: str
+    main_score: str
+    benchmark: str
+    items: int
+    sampled_queries: int | None
+    data_sha256: str | None
+    scores: Sequence[Scored]
+    published_as: str | None = None
+    published: Sequence[Published] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A setup beside the model alone, on one task.
+
+    :param mark: The setup's.
+    :param baseline: That of its model alone, exact search by mteb.
+    :param compared: The test; ``a`` is the baseline. Its ``p`` is of this test alone.
+    :param p_adjusted: The same when as many differences are looked at as the report has (Benjamini and Hochberg).
+    :param verdict: ``better`` or ``worse``, if by more than chance; else ``even``, or ``untested``.
+    """
+
+    mark: str
+    baseline: str
+    compared: Comparison
+    p_adjusted: float | None
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A document of a query.
+
+    :param id: Its id.
+    :param rank: Where it was found, from 1; None if it was not.
+    :param grade: Its judgement; 0 without one.
+    :param title: Only if texts were asked for.
+    """
+
+    id: str
+    rank: int | None
+    grade: int
+    title: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorstQuery:
+    """A query of which little was found.
+
+    :param id: Its id.
+    :param text: Only if texts were asked for.
+    :param score: Its nDCG@10.
+    :param relevant: How many relevant documents there are.
+    :param wanted: Some of them, the best found first.
+    :param found: What was found first.
+    """
+
+    id: str
+    text: str | None
+    score: float
+    relevant: int
+    wanted: Sequence[Hit]
+    found: Sequence[Hit]
+
+
+@dataclass(frozen=True, slots=True)
+class Worst:
+    """The worst queries of a task on a setup.
+
+    :param queries: How many queries there are.
+    :param empty: How many of them have nothing relevant among the first ten.
+    :param shown: The worst of them.
+    """
+
+    task: str
+    mark: str
+    queries: int
+    empty: int
+    shown: Sequence[WorstQuery]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What folders of results say.
+
+    :param folders: Their names.
+    :param dates: Days of the oldest and of the newest result, ISO 8601, UTC.
+    :param versions: Of the packages that made the results: names to versions.
+    :param has_texts: Whether it holds texts of queries and documents.
+    """
+
+    folders: Sequence[str]
+    dates: tuple[str, str] | None
+    versions: Mapping[str, Sequence[str]]
+    setups: Sequence[Setup]
+    leaderboards: Sequence[Leaderboard]
+    tasks: Sequence[TaskScores]
+    differences: Sequence[Difference]
+    worst: Sequence[Worst]
+    failures: Sequence[Failed]
+    left_out: Sequence[LeftOut]
+    notes: Sequence[str]
+    has_texts: bool
+
+    def setup(self, mark: str) -> Setup:
+        """Return the setup of a mark."""
+        return next(one for one in self.setups if one.mark == mark)
+
+    def task(self, name: str) -> TaskScores:
+        """Return the task of a name."""
+        return next(one for one in self.tasks if one.name == name)

@@ -1,0 +1,103 @@
+"""The scores of every task, and what they took."""
+
+from collections.abc import Mapping, Sequence
+
+from es_ingest.planning.sizes import size_of
+from medte_eval.report.model import Scored, Setup, TaskScores
+from medte_eval.report.published import find_published
+from medte_eval.report.reading import Result
+from medte_eval.tasks.benchmark import BENCHMARK, NAME, split_name
+from medte_haystack.errors import IndexContractError
+from medte_haystack.index.contract import EMBEDDING
+from medte_haystack.index.mapping import quantisation_of
+
+OTHERS = "Other tasks"
+TYPES = ("Classification", "Clustering", "PairClassification", "Retrieval")
+"""In the order in which the benchmark's paper has them."""
+_FLOATS = ("encoder", "exact")  # compare float vectors, all of them
+
+
+def gather_scores(results: Sequence[Result], setups: Mapping[str, Setup]) -> list[TaskScores]:
+    """Return the tasks, those of the benchmark first and in its order.
+
+    :param setups: See `find_setups`.
+    """
+    by_task: dict[str, dict[str, Result]] = {}
+    for one in results:
+        by_task.setdefault(one.task.name, {})[one.setup] = one
+    tasks = [_task([its[key] for key in setups if key in its], setups) for its in by_task.values()]
+    return sorted(tasks, key=_order)
+
+
+def benchmark_of(task: str) -> str:
+    """Return which leaderboard a task counts for."""
+    known = split_name(task)
+    return OTHERS if known is None or known[0].reserve else NAME
+
+
+def type_order(kind: str) -> tuple[int, str]:
+    """Return what sorts task types."""
+    return (TYPES.index(kind) if kind in TYPES else len(TYPES), kind)
+
+
+def _order(task: TaskScores) -> tuple[object, ...]:
+    known = split_name(task.name)
+    number = BENCHMARK[known[0].name].number if known else 0
+    return (task.benchmark == OTHERS, number or 1000, type_order(task.type), task.name)
+
+
+def _task(results: Sequence[Result], setups: Mapping[str, Setup]) -> TaskScores:
+    first = results[0]
+    task, counts = first.task, first.run.counts
+    published_as, published = find_published(results)
+    return TaskScores(
+        name=task.name,
+        type=task.type,
+        description=task.description,
+        main_score=task.main_score,
+        benchmark=benchmark_of(task.name),
+        items=counts.get("queries") or counts.get("documents", 0),
+        sampled_queries=task.sampled_queries,
+        data_sha256=task.data_sha256,
+        scores=[_scored(one, setups[one.setup].mark) for one in results],
+        published_as=published_as,
+        published=published,
+    )
+
+
+def _scored(result: Result, mark: str) -> Scored:
+    run, latency = result.run, result.run.latency
+    return Scored(
+        mark=mark,
+        score=result.score,
+        scores=run.scores,
+        documents=run.counts.get("documents", 0),
+        chunks=run.counts.get("chunks", 0),
+        truncated=run.counts.get("truncated", 0),
+        index_seconds=run.seconds.get("indexing"),
+        search_seconds=run.seconds.get("searching"),
+        timed=None if latency is None else latency.timed,
+        p50_ms=None if latency is None else latency.p50_ms,
+        p99_ms=None if latency is None else latency.p99_ms,
+        queries_per_second=None if latency is None else latency.queries_per_second,
+        vector_bytes=_vector_bytes(result) if result.task.type == "Retrieval" else None,
+        index_bytes=run.index_bytes,
+        notes=tuple(run.notes),
+        file=result.path.name,
+    )
+
+
+def _vector_bytes(result: Result) -> int | None:
+    """Return the memory that the searched vectors want; None if there are none, or of a type that is not known."""
+    system, dim, chunks = result.run.system, result.run.model.get("dim"), result.run.counts.get("chunks")
+    if not isinstance(dim, int) or not chunks:
+        return None
+    if system.get("name") in _FLOATS:
+        return size_of("flat", chunks, dim).ram
+    if not isinstance(options := system.get("index_options"), Mapping):
+        return None
+    try:
+        quantisation = quantisation_of({"properties": {EMBEDDING: {"index_options": options}}})
+        return size_of(quantisation, chunks, dim, m=options.get("m")).ram
+    except IndexContractError:
+        return None

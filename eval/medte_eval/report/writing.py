@@ -1,0 +1,100 @@
+"""How numbers and names of a report are written, on the page and in Markdown."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from medte_eval.report.model import Leaderboard, Report, Standing, TaskScores
+from medte_eval.report.terminal import score_name
+from medte_eval.tasks.benchmark import BENCHMARK, NAME
+
+_TYPES = {"PairClassification": "Pair classification"}
+VERDICTS = {"better": "better", "worse": "worse", "even": "within chance", "untested": "not tested"}
+NONE = "\N{EN DASH}"
+
+
+def type_name(kind: str) -> str:
+    """Return a task type as people write it."""
+    return _TYPES.get(kind, kind)
+
+
+def score(value: float | None, *, rounded: bool = False) -> str:
+    """Write a score with three decimals.
+
+    :param rounded: With the two that are published of it.
+    """
+    return NONE if value is None else f"{value:.{2 if rounded else 3}f}"
+
+
+def signed(value: float) -> str:
+    """Write a difference with its sign."""
+    return f"{value:+.4f}".replace("-", "\N{MINUS SIGN}")
+
+
+def chance(p: float | None) -> str:
+    """Write the p of a test."""
+    if p is None:
+        return NONE
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def tenths(value: float | None) -> str:
+    """Write milliseconds, seconds and rates with one decimal."""
+    return NONE if value is None else f"{value:,.1f}"
+
+
+def megabytes(value: int | None) -> str:
+    """Write bytes as megabytes, of a million bytes."""
+    return NONE if value is None else f"{value / 1e6:,.1f} MB"
+
+
+def count(number: int, word: str) -> str:
+    """Write a number of things."""
+    plural = f"{word[:-1]}ies" if word.endswith("y") else f"{word}s"
+    return f"{number:,} {word if number == 1 else plural}"
+
+
+def metrics(tasks: Iterable[TaskScores], kind: str, benchmark: str) -> str:
+    """Write the main scores of the tasks of a type on a leaderboard."""
+    found = {task.main_score: None for task in tasks if task.type == kind and task.benchmark == benchmark}
+    found |= {one.main_score: None for one in BENCHMARK.values() if one.kind == kind and benchmark == NAME}
+    return " and ".join(map(score_name, found))
+
+
+def has_variants(board: Leaderboard) -> bool:
+    """Tell whether a mean has a task that is not quite the benchmark's."""
+    return any(mean.variants for row in board.rows for mean in row.means.values())
+
+
+def groups(board: Leaderboard) -> list[list[Standing]]:
+    """Return the rows with all tasks and those with some, which do not compare; first what has something measured."""
+    whole = [row for row in board.rows if row.whole]
+    some = [row for row in board.rows if not row.whole]
+    first = any(row.published is None for row in whole)
+    return [rows for rows in ((whole, some) if first else (some, whole)) if rows]
+
+
+def beside_alone(report: Report, mark: str) -> str:
+    """Write on how many tasks a system is better or worse than its model alone; empty where none are compared."""
+    found: dict[str, Counter[str]] = {}
+    for one in report.differences:
+        if one.mark == mark:
+            found.setdefault(one.baseline, Counter())[one.verdict] += 1
+    told = {
+        baseline: ", ".join(f"{VERDICTS[verdict]} on {its[verdict]}" for verdict in VERDICTS if its[verdict])
+        + f" of {count(its.total(), 'task')}"
+        for baseline, its in found.items()
+    }
+    return "; ".join(f"beside {baseline}: {text}" for baseline, text in told.items())
+
+
+def failed_together(report: Report) -> list[tuple[list[str], str | None, str]]:
+    """Return tasks, the system and the reason of what could not be run, tasks with one reason together."""
+    found: dict[tuple[str | None, str], list[str]] = {}
+    for one in report.failures:
+        found.setdefault((one.system, one.message), []).append(one.task)
+    return [(tasks, system, message) for (system, message), tasks in found.items()]
+
+
+def notes_of(task: TaskScores) -> list[str]:
+    """Return what a reader of a task's scores must know, each once."""
+    return list(dict.fromkeys(note for one in task.scores for note in one.notes))
