@@ -48,4 +48,9 @@ class BulkWriteError(MedTEError):
 
 
 class SearchError(MedTEError):
-    """A search was refused or not answered; `index`, `attempts`, and in a batch `failures` say which and why."""
+    """A search was refused or not answered; `index`, `attempts`, and in a batch `failures` say which and why.
+
+    `status` is the server's HTTP status, 400 for what cannot be searched for; None if there was no answer.
+    """
+
+    status: int | None = None

@@ -138,8 +138,11 @@ def _run(app: "FastAPI", listener: socket.socket, index: str) -> None:
     from hayhooks import log
     from hayhooks.server.logger import formatter
 
-    # Queries and what they find stay out of the log: no parameters, no values of variables in tracebacks, no addresses.
-    sink = {"sink": sys.stderr, "level": "WARNING", "format": formatter, "diagnose": False, "backtrace": False}
+    # Queries and what they find stay out of the log: no parameters, no values of variables in tracebacks, no addresses,
+    # no messages to agents, which name what they asked for.
+    silent = {"hayhooks.server.utils.mcp_utils": False}
+    shown = {"format": formatter, "filter": silent, "diagnose": False, "backtrace": False}
+    sink = {"sink": sys.stderr, "level": "WARNING", **shown}
     log.configure(handlers=[sink], patcher=lambda record: record["extra"].pop("params", None))
 
     class Server(uvicorn.Server):

@@ -111,7 +111,7 @@ def _send(index: str, lines: Sequence[bytes], names: Sequence[int], log: Log | N
             answer = yield _request(index, [lines[number] for number in waiting])
         except (ApiError, TransportError) as error:
             if last or not _is_passing(error):
-                raise _refused(index, error, attempt, names) from error
+                raise _refused(index, error, attempt, [names[number] for number in waiting]) from error
             yield Pause(_WAIT)
             continue
         body = answer.body
@@ -124,7 +124,7 @@ def _send(index: str, lines: Sequence[bytes], names: Sequence[int], log: Log | N
                 answers[number] = one
         refused = {number: one for number, one in failures.items() if last or one.get("status") not in _PASSING}
         if refused:
-            raise _some_refused(index, {names[number]: one["error"] for number, one in refused.items()}, attempt)
+            raise _some_refused(index, {names[number]: one for number, one in refused.items()}, attempt)
         waiting = list(failures)
         if not waiting:
             break
@@ -164,7 +164,13 @@ def _is_passing(error: ApiError | TransportError) -> bool:
 def _refused(index: str, error: ApiError | TransportError, attempts: int, names: Sequence[int]) -> Exception:
     body = error.body if isinstance(error, ApiError) and isinstance(error.body, dict) else {}
     kind, reason = root_cause(body.get("error", str(error)))
-    data = {"index": index, "attempts": attempts, "reason": reason, "failures": dict.fromkeys(names, reason)}
+    data = {
+        "index": index,
+        "attempts": attempts,
+        "status": error.status_code if isinstance(error, ApiError) else None,
+        "reason": reason,
+        "failures": dict.fromkeys(names, reason),
+    }
     if kind == _GONE:
         return _missing(index)
     if kind == NOT_ALLOWED:
@@ -187,8 +193,8 @@ def _missing(index: str) -> IndexMissingError:
     return IndexMissingError(f"index {index!r} is not there any more; check the name", index=index)
 
 
-def _some_refused(index: str, errors: Mapping[int, Any], attempts: int) -> Exception:
-    causes = {number: root_cause(error) for number, error in errors.items()}
+def _some_refused(index: str, refused: Mapping[int, Any], attempts: int) -> Exception:
+    causes = {number: root_cause(one["error"]) for number, one in refused.items()}
     if any(kind == _GONE for kind, _ in causes.values()):
         return _missing(index)
     failures = {number: reason for number, (_, reason) in causes.items()}
@@ -197,6 +203,7 @@ def _some_refused(index: str, errors: Mapping[int, Any], attempts: int) -> Excep
         f"{len(failures)} queries of index {index!r} failed (attempt {attempts}): {first}",
         index=index,
         attempts=attempts,
+        status=max(one["status"] for one in refused.values()),
         failures=failures,
     )
 

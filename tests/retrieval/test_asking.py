@@ -130,6 +130,29 @@ def test_busy_twice_names_the_searches():
         run(Client(lambda number: BUSY, lambda number: BUSY), 2)
 
 
+def test_only_those_are_named_that_were_not_answered():
+    client = Client(lambda number: BUSY if number == 1 else found(number), status(503))
+    with pytest.raises(SearchError, match="not answered after 2 attempts") as caught:
+        run(client, 5)
+    assert caught.value.failures == {1: "code 503"}
+
+
+@pytest.mark.parametrize(
+    ("answers", "code"),
+    [
+        ([status(400)], 400),
+        ([status(503), status(429)], 429),
+        ([NoConnection("reset"), NoConnection("reset")], None),
+        ([lambda number: BAD], 400),
+        ([lambda number: BUSY, lambda number: BUSY], 429),
+    ],
+)
+def test_an_error_has_the_servers_status(answers, code):
+    with pytest.raises(SearchError) as caught:
+        run(Client(*answers), 2)
+    assert caught.value.status == code
+
+
 def test_an_index_that_is_gone():
     body = {"error": {"root_cause": [{"type": "index_not_found_exception", "reason": "no such index"}]}}
     with pytest.raises(IndexMissingError, match="is not there any more"):
