@@ -4,7 +4,7 @@ Bodies and fusion are pure functions; what takes several requests is a conversat
 `medte_haystack.index.steps`. Nothing here knows Haystack.
 """
 
-from medte_haystack.retrieval.asking import Log
+from medte_haystack.retrieval.asking import Log, looked_up
 from medte_haystack.retrieval.dense import find_dense
 from medte_haystack.retrieval.fusion import Weights, fuse
 from medte_haystack.retrieval.hybrid import Question, find_hybrid
@@ -27,6 +27,7 @@ __all__ = [
     "find_dense",
     "find_hybrid",
     "fuse",
+    "looked_up",
     "neighbours",
     "searchable",
     "text_fields",

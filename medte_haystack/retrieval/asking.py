@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 from weakref import WeakKeyDictionary
 
@@ -13,6 +13,7 @@ from elasticsearch import ApiError
 
 from medte_haystack.errors import IndexMissingError, SearchError
 from medte_haystack.index import Pause, Steps
+from medte_haystack.index.outcome import BUSY
 from medte_haystack.index.server_errors import NOT_ALLOWED, root_cause
 from medte_haystack.index.steps import Request
 
@@ -22,13 +23,13 @@ MAX_HITS = 10_000  # that a request may ask for in all, unless one search alone 
 
 _ATTEMPTS = 2
 _WAIT = 0.25  # seconds before the second
-_PASSING = frozenset({429, 502, 503, 504})
 _GONE = "index_not_found_exception"
 _NAMED = 5  # failed queries that a message names; the exception carries all
 _JSON = "application/vnd.elasticsearch+json; compatible-with=8"
 _LINES = "application/vnd.elasticsearch+x-ndjson; compatible-with=8"
 
 Answer = dict[str, Any]
+Result = TypeVar("Result")
 
 
 @dataclass(slots=True)
@@ -85,6 +86,17 @@ def ask(
     return answers
 
 
+def looked_up(index: str, steps: Steps[Result]) -> Steps[Result]:
+    """Carry out what a search has to know beforehand, so that it fails as a search does.
+
+    :raises SearchError: If the server refuses, or does not answer as often as the client asks.
+    """
+    try:
+        return (yield from steps)
+    except (ApiError, TransportError) as error:
+        raise _refused(index, error, 1 + len(error.errors), ()) from error
+
+
 def _parts(bodies: Sequence[Mapping[str, Any]], most: int) -> Iterator[list[bytes]]:
     """Group serialised searches into requests under the bounds."""
     part: list[bytes] = []
@@ -122,7 +134,7 @@ def _send(index: str, lines: Sequence[bytes], names: Sequence[int], log: Log | N
                 failures[number] = one
             else:
                 answers[number] = one
-        refused = {number: one for number, one in failures.items() if last or one.get("status") not in _PASSING}
+        refused = {number: one for number, one in failures.items() if last or one.get("status") not in BUSY}
         if refused:
             raise _some_refused(index, {names[number]: one for number, one in refused.items()}, attempt)
         waiting = list(failures)
@@ -158,7 +170,7 @@ def _without_retries(client: Any) -> Any:
 
 
 def _is_passing(error: ApiError | TransportError) -> bool:
-    return not isinstance(error, ApiError) or error.status_code in _PASSING
+    return not isinstance(error, ApiError) or error.status_code in BUSY
 
 
 def _refused(index: str, error: ApiError | TransportError, attempts: int, names: Sequence[int]) -> Exception:
@@ -175,15 +187,15 @@ def _refused(index: str, error: ApiError | TransportError, attempts: int, names:
         return _missing(index)
     if kind == NOT_ALLOWED:
         return SearchError(
-            f"searching index {index!r} is not allowed: {reason}; have these credentials given the privilege read,"
-            " or use others",
+            f"searching index {index!r} is not allowed: {reason}; have these credentials given the privileges read and"
+            " view_index_metadata, or use others",
             **data,
         )
     if _is_passing(error):
-        tries = f"{attempts} attempts" if attempts > 1 else "1 attempt"
+        tries = f" after {attempts} attempts" if attempts > 1 else ""
         return SearchError(
-            f"a search of index {index!r} was not answered after {tries}: {reason or error}; is the server running and"
-            " not overloaded?",
+            f"a search of index {index!r} was not answered{tries}: {reason or error}; is the server running and not"
+            " overloaded?",
             **data,
         )
     return SearchError(f"the server refused a search of index {index!r}: {reason or error}", **data)
