@@ -4,6 +4,8 @@ Every one carries its values as attributes (``error.index``, ``error.expected``,
 message what was found and what to do about it.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 
@@ -54,3 +56,4 @@ class SearchError(MedTEError):
     """
 
     status: int | None = None
+    failures: Mapping[int, str] = MappingProxyType({})

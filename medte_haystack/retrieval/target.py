@@ -78,23 +78,28 @@ def documents(hits: Iterable[Hit], *, collapses: bool) -> dict[str, Hit]:
     return found
 
 
+def some_alone(hits: Iterable[Hit]) -> bool:
+    """Tell whether some are no chunks of a document; the server collapses all such to one, whose others are missing."""
+    return any(hit["_source"].get(PARENT_ID) is None for hit in hits)
+
+
 def widening(
     target: Target,
     options: SearchOptions,
-    questions: int,
+    questions: Sequence[int],
     bodies: Callable[[int, int], Sequence[Mapping[str, Any]]],
     first: int,
     log: Log | None,
-) -> Steps[list[list[Answer]]]:
+) -> Steps[dict[int, list[Answer]]]:
     """Ask all questions at once; those again among more chunks for which too few documents came, if there are more.
 
-    :param questions: How many there are.
+    :param questions: Their numbers.
     :param bodies: Number of a question and chunks to look among -> its searches.
     :param first: Chunks to look among at first.
-    :returns: The answers to each question.
+    :returns: The answers to each question, by its number.
     """
-    found: list[list[Answer]] = [[] for _ in range(questions)]
-    waiting, chunks = list(range(questions)), min(first, MAX_CANDIDATES)
+    found: dict[int, list[Answer]] = {}
+    waiting, chunks = list(questions), min(first, MAX_CANDIDATES)
     collapses = target.collapses(options)
     while waiting:
         asked = {number: bodies(number, chunks) for number in waiting}
@@ -116,6 +121,8 @@ def _has_more(bodies: Sequence[Mapping[str, Any]], answers: Sequence[Answer], to
     if len(documents((hit for some in hits for hit in some), collapses=True)) >= top_k:
         return False
     return any(
-        answer["hits"]["total"]["value"] >= chunks if "collapse" in body else len(some) == body["size"]
+        answer["hits"]["total"]["value"] >= chunks and not some_alone(some)
+        if "collapse" in body
+        else len(some) == body["size"]
         for body, answer, some in zip(bodies, answers, hits, strict=True)
     )
