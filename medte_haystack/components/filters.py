@@ -68,10 +68,10 @@ def _without_scripts(query: Any) -> Any:
         return [_without_scripts(one) for one in query]
     if not isinstance(query, dict):
         return query
-    match query:
-        case {"terms_set": {**fields}} if all(isinstance(one, dict) and "terms" in one for one in fields.values()):
-            ((field, condition),) = fields.items()
-            return _exactly(field, condition["terms"])
+    clause = query.get("terms_set")  # unless that is the name of a field
+    if isinstance(clause, dict) and all(isinstance(one, dict) for one in clause.values()):
+        ((field, condition),) = clause.items()
+        return _exactly(field, condition["terms"])
     return {key: _without_scripts(value) for key, value in query.items()}
 
 

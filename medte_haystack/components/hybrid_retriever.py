@@ -7,8 +7,7 @@ from haystack import Document, component
 from haystack.document_stores.types import FilterPolicy
 from haystack_integrations.document_stores.elasticsearch import ElasticsearchDocumentStore
 
-from medte_haystack.components.embedding_retriever import Overrides
-from medte_haystack.components.retriever import Found, FoundMany, Retriever, checked_vector
+from medte_haystack.components.retriever import Found, FoundMany, Overrides, Retriever
 from medte_haystack.errors import IndexContractError
 from medte_haystack.index import Steps
 from medte_haystack.retrieval import (
@@ -18,6 +17,7 @@ from medte_haystack.retrieval import (
     Log,
     Question,
     Target,
+    checked_vector,
     find_hybrid,
     searchable,
     text_fields,
@@ -129,9 +129,7 @@ class MedTEHybridRetriever(Retriever):
 
     def to_dict(self, **more: Any) -> dict[str, Any]:
         """Return the component as a dictionary."""
-        data = Retriever.to_dict(self, lexical_fields=self.lexical_fields, **more)
-        del data["init_parameters"]["exact"]  # an option of the dense search alone
-        return data
+        return Retriever.to_dict(self, lexical_fields=self.lexical_fields, **more)
 
     @component.output_types(documents=list[Document], explanation=dict[str, Any])
     def run(
@@ -152,6 +150,8 @@ class MedTEHybridRetriever(Retriever):
         explain: bool | None = None,
     ) -> Found:
         """Find documents. Parameters beside the first three stand for this search in the place of the component's.
+
+        None keeps the component's, so what was set there cannot be unset here.
 
         :param query: The query's text.
         :param query_embedding: The query's vector.

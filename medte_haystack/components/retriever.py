@@ -6,22 +6,20 @@ from dataclasses import fields
 from difflib import get_close_matches
 from typing import Any, Self, TypedDict
 
-import numpy as np
 from haystack import Document, default_from_dict, default_to_dict, logging
 from haystack.document_stores.types import FilterPolicy
 from haystack.document_stores.types.filter_policy import apply_filter_policy
 from haystack.errors import FilterError
 from haystack_integrations.document_stores.elasticsearch import ElasticsearchDocumentStore
-from numpy.typing import NDArray
 
 from medte_haystack.components.document_store import MedTEDocumentStore
 from medte_haystack.components.filters import check_filters, filter_query
 from medte_haystack.errors import FingerprintMismatchError, IndexContractError, MedTEError, SearchError
-from medte_haystack.index import CONTRACT_VERSION, IndexInfo, Steps, check_vector, describe_index, detect_server
+from medte_haystack.index import CONTRACT_VERSION, IndexInfo, Steps, describe_index, detect_server
 from medte_haystack.index.contract import RETRIEVAL
 from medte_haystack.index.steps import run, run_async
 from medte_haystack.model_identity import fingerprint_of_model
-from medte_haystack.retrieval import Hit, Log, SearchOptions, Target, looked_up, neighbours
+from medte_haystack.retrieval import Hit, Log, SharedOptions, Target, looked_up, neighbours
 
 logger = logging.getLogger(__name__)
 
@@ -44,10 +42,22 @@ class FoundMany(TypedDict, total=False):
     explanation: dict[str, Any]
 
 
+class Overrides(TypedDict, total=False):
+    """What a single search of either retriever may ask for otherwise than the component."""
+
+    top_k: int | None
+    num_candidates: int | None
+    oversample: float | None
+    min_similarity: float | None
+    return_embedding: bool | None
+    collapse: bool | None
+    neighbours: int | None
+
+
 class Retriever:
     """Base of the retrievers: a search is one conversation, carried out by the store's blocking or async client."""
 
-    options: SearchOptions
+    options: SharedOptions
 
     def __init__(
         self,
@@ -137,7 +147,7 @@ class Retriever:
         questions: Sequence[Any],
         filters: dict[str, Any] | None,
         explain: bool | None,
-        options: SearchOptions,
+        options: SharedOptions,
     ) -> Steps[FoundMany]:
         log = Log() if (self.explain if explain is None else explain) else None
         filters = apply_filter_policy(self.filter_policy, self.filters, filters)
@@ -150,7 +160,7 @@ class Retriever:
         return found
 
     def _search(
-        self, questions: Sequence[Any], filters: dict[str, Any] | None, options: SearchOptions, log: Log | None
+        self, questions: Sequence[Any], filters: dict[str, Any] | None, options: SharedOptions, log: Log | None
     ) -> Steps[tuple[Target, list[list[Hit]]]]:
         """Return the index and the hits of each question; what is known of the index may not hold any more."""
         query = filter_query(filters)
@@ -189,7 +199,7 @@ class Retriever:
         found: Document = self.document_store._deserialize_document(hit)
         return found
 
-    def _explanation(self, target: Target, options: SearchOptions, log: Log) -> dict[str, Any]:
+    def _explanation(self, target: Target, options: SharedOptions, log: Log) -> dict[str, Any]:
         info, version = target.info, target.server.version
         return {
             "index": info.name,
@@ -262,32 +272,10 @@ class Retriever:
                 near=", ".join(get_close_matches(name, info.fields)) or "none",
             )
 
-    def _check_metric(self, info: IndexInfo, options: SearchOptions) -> None:
+    def _check_metric(self, info: IndexInfo, options: SharedOptions) -> None:
         if options.min_similarity is not None and info.similarity not in _COSINE:
             raise IndexContractError(
                 f"index {info.name!r} compares by {info.similarity}, so min_similarity, a cosine, has no meaning there",
                 index=info.name,
                 similarity=info.similarity,
             )
-
-
-def checked_vector(values: Sequence[float], info: IndexInfo) -> NDArray[np.float32]:
-    """Return a query's vector as an array.
-
-    :raises IndexContractError: If it has other dimensions than the index, is not finite, or no unit vector where the
-        index compares by dot product.
-    """
-    vector = np.asarray(values, dtype=np.float32)
-    if vector.ndim != 1 or not vector.size or info.dim not in (None, vector.size):
-        raise IndexContractError(
-            f"the query's vector has {' x '.join(map(str, vector.shape))} dimensions, index {info.name!r} has"
-            f" {info.dim}; embed queries with"
-            f" {info.fingerprint.model if info.fingerprint else 'the model the index was made with'}",
-            found=vector.size if vector.ndim == 1 else vector.shape,
-            expected=info.dim,
-        )
-    if info.similarity == "dot_product":
-        check_vector(vector, vector.size, name="the query")
-    elif not np.isfinite(vector).all():
-        raise IndexContractError("the query's vector holds values that are no finite numbers")
-    return vector

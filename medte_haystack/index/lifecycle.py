@@ -88,6 +88,10 @@ class IndexInfo:
     oversampling: float | None = None
     keeps_vectors_out: bool = field(default=False, compare=False)
 
+    def takes_base64(self, server: Server) -> bool:
+        """Whether vectors may be written to it as base64: one that keeps them in `_source` gives them back as sent."""
+        return server.base64_vectors and self.keeps_vectors_out
+
     @classmethod
     def of(cls, name: str, found: Mapping[str, Any]) -> "IndexInfo":
         """Read it from what the server gives of an index: mappings, settings and their defaults."""

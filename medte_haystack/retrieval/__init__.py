@@ -10,8 +10,15 @@ from medte_haystack.retrieval.fusion import Weights, fuse
 from medte_haystack.retrieval.hybrid import Question, find_hybrid
 from medte_haystack.retrieval.lexical import searchable, text_fields
 from medte_haystack.retrieval.neighbours import neighbours
-from medte_haystack.retrieval.options import DEFAULT_FUSION, FUSIONS, HybridOptions, SearchOptions, default_weights
-from medte_haystack.retrieval.target import Hit, Target
+from medte_haystack.retrieval.options import (
+    DEFAULT_FUSION,
+    FUSIONS,
+    HybridOptions,
+    SearchOptions,
+    SharedOptions,
+    default_weights,
+)
+from medte_haystack.retrieval.target import Hit, Target, checked_vector
 
 __all__ = [
     "DEFAULT_FUSION",
@@ -21,8 +28,10 @@ __all__ = [
     "Log",
     "Question",
     "SearchOptions",
+    "SharedOptions",
     "Target",
     "Weights",
+    "checked_vector",
     "default_weights",
     "find_dense",
     "find_hybrid",

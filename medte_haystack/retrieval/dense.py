@@ -11,7 +11,7 @@ from medte_haystack.index.contract import PARENT_ID
 from medte_haystack.index.queries import knn_clause
 from medte_haystack.retrieval.asking import Answer, Log
 from medte_haystack.retrieval.exact import compare_all
-from medte_haystack.retrieval.options import SearchOptions
+from medte_haystack.retrieval.options import SearchOptions, SharedOptions
 from medte_haystack.retrieval.target import Hit, Target, documents, some_alone, widening
 
 _CHUNKS_A_DOCUMENT = 4  # looked among at first; more where documents have more
@@ -21,7 +21,7 @@ def nearest_body(
     target: Target,
     vector: NDArray[np.float32],
     filters: Mapping[str, Any] | None,
-    options: SearchOptions,
+    options: SharedOptions,
     *,
     chunks: int,
 ) -> dict[str, Any]:

@@ -86,7 +86,7 @@ function choose(field, value, on) {
   const values = (state.selected[field] ?? []).filter((one) => one !== value);
   const { [field]: _, ...others } = state.selected;
   const chosen = on ? [...values, value] : values;
-  go({ selected: chosen.length ? { ...others, [field]: chosen } : others });
+  go({ selected: { __proto__: null, ...others, ...(chosen.length && { [field]: chosen }) } });
 }
 
 // -- showing --------------------------------------------------------------------------------------------------------
@@ -227,7 +227,7 @@ function filtersView() {
 }
 
 function clearButton() {
-  return html`<button type="button" class="outline clear" @click=${() => go({ selected: {} })}>Clear filters</button>`;
+  return html`<button type="button" class="outline clear" @click=${() => go({ selected: { __proto__: null } })}>Clear filters</button>`;
 }
 
 function facetView({ field, values }) {

@@ -145,7 +145,7 @@ def test_openapi_types_every_parameter(server) -> None:
     [
         ({}, "required"),
         ({"query": ""}, "at least 1"),
-        ({"query": " \n"}, "query is empty"),
+        *(({"query": " \n", "mode": mode}, "query is empty") for mode in ("hybrid", "dense", "lexical")),
         ({"query": "x", "mode": "sparse"}, "hybrid"),
         ({"query": "x", "top_k": 101}, "100"),
         ({"query": "x", "filters": {"source": "NIDDK"}}, "filter language"),
