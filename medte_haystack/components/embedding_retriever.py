@@ -55,8 +55,8 @@ class MedTEEmbeddingRetriever(Retriever):
         """Store the parameters; nothing is asked of the server before the first `run`.
 
         :param document_store: A :class:`MedTEDocumentStore` or a stock `ElasticsearchDocumentStore`.
-        :param filters: Haystack filters, applied during the search. A filter on a field that no document has holds for
-            none of them, with a warning.
+        :param filters: Haystack filters, applied during the search. Of a field that no document has there is a warning:
+            ``==`` and its like hold for no document then, ``!=`` and ``not in`` for all.
         :param top_k: Documents wanted, 1 to 10,000.
         :param num_candidates: Candidates that a shard looks at, `top_k` to 10,000; None takes ten a document, at least
             100. More find more and take longer.

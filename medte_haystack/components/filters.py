@@ -95,7 +95,7 @@ def _exactly(field: str, values: list[Any]) -> dict[str, Any]:
 
 
 def check_filters(filters: dict[str, Any], info: IndexInfo) -> set[str]:
-    """Return the fields of Haystack filters that an index does not have; a comparison with such a one matches nothing.
+    """Return the fields of Haystack filters that an index does not have: no document equals, or all differ.
 
     Whether a field is there at all (``==`` and ``!=`` with None) may be asked of any.
 

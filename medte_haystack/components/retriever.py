@@ -266,7 +266,7 @@ class Retriever:
         for name in sorted(unknown):
             self._unknown.add(name)
             logger.warning(
-                "Filter on '{field}': no document of {index} has this field, so it holds for none. Like it: {near}",
+                "Filter on '{field}': no document of {index} has this field; is it misspelt? Like it: {near}",
                 field=name,
                 index=info.name,
                 near=", ".join(get_close_matches(name, info.fields)) or "none",

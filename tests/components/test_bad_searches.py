@@ -54,7 +54,11 @@ class TestFilters:
         unknown = {"field": "meta.nubmer", "operator": "==", "value": 3}
         assert await way.ask(retriever, unit_vectors[0], unknown) == []
         assert "Filter on 'nubmer': no document of" in caplog.text
-        assert "Like it: number" in caplog.text
+        assert "is it misspelt? Like it: number" in caplog.text
+        for operator, value in (("!=", 3), ("not in", [3])):  # all documents differ, and nobody is told otherwise
+            unequal = {**unknown, "operator": operator, "value": value}
+            assert len(await way.ask(retriever, unit_vectors[0], unequal)) == 10
+        assert "holds for none" not in caplog.text
 
     async def test_on_text(self, way, retriever, unit_vectors):
         chosen = {"field": "content", "operator": "==", "value": "Text number 7."}

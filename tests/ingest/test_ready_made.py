@@ -137,7 +137,7 @@ def test_what_does_not_go_together_is_refused_before_an_index_is_made(
 
 def test_an_index_that_keeps_vectors_in_its_source_gets_numbers(client, index):
     """As one does that was made before 9.2; what is in the source comes back as it was sent."""
-    vectors, made_by = unit_vectors(3, 64), fingerprint_of_vectors("minilm", 64)
+    vectors, made_by = unit_vectors(3, 384), fingerprint_of_vectors("minilm", 384)
     Ingester(client, index, None, vectors_by=made_by)
     made = client.indices.get_mapping(index=index)[index]["mappings"]
     client.indices.delete(index=index)
