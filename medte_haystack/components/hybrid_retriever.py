@@ -60,8 +60,8 @@ class MedTEHybridRetriever(Retriever):
     - ``server_rrf``, ``server_linear``: the server's own retrievers, from 8.16 and 8.18 on under an Enterprise licence.
       It does not say which side found a document.
 
-    nDCG@10 with minilm, analyzer ``standard``, default weights: SciFact 0.661 by vectors alone, 0.651 by words alone,
-    0.715 min_max, 0.711 weighted, 0.690 rrf; 400 questions of MedQuAD's sample 0.699, 0.558, 0.707, 0.713, 0.686.
+    nDCG@10 on SciFact with minilm, analyzer ``standard``, default weights (``bench.search --parts quality``): 0.660 by
+    vectors alone, 0.654 by words alone, 0.711 min_max, 0.708 distribution, 0.707 weighted, 0.693 rrf.
 
     The query's text is matched as text: no character of it has a meaning to the server. BM25 gets it without English
     stop words, and of more than 256 words the first 256. A query without any word is answered by the vectors alone.
