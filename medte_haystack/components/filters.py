@@ -95,7 +95,7 @@ def _exactly(field: str, values: list[Any]) -> dict[str, Any]:
 
 
 def check_filters(filters: dict[str, Any], info: IndexInfo) -> set[str]:
-    """Return the fields of Haystack filters that an index does not have: no document equals, or all differ.
+    """Return the fields of Haystack filters that an index does not have: no document has their value, all differ.
 
     Whether a field is there at all (``==`` and ``!=`` with None) may be asked of any.
 
@@ -121,7 +121,8 @@ def check_filters(filters: dict[str, Any], info: IndexInfo) -> set[str]:
 def _comparisons(filters: dict[str, Any]) -> Iterator[dict[str, Any]]:
     if "field" in filters:
         yield filters
-    for one in filters.get("conditions", ()):
+        return
+    for one in filters["conditions"]:
         yield from _comparisons(one)
 
 

@@ -5,7 +5,8 @@ from datetime import date
 import pytest
 from haystack.errors import FilterError
 
-from medte_haystack.components.filters import filter_query
+from medte_haystack.components.filters import check_filters, filter_query
+from medte_haystack.index import IndexInfo
 
 ONE = {"field": "meta.a", "operator": "==", "value": 1}
 
@@ -47,6 +48,7 @@ def test_what_is_not_malformed():
     for value in (None, True, 0.5, "2020-01-01", date(2020, 1, 1), ["a", "b"], []):
         assert filter_query({**ONE, "value": value})
     assert filter_query(nested(30))
+    assert check_filters({**ONE, "conditions": 5}, IndexInfo("notes", 2, "cosine", "hnsw", None)) == {"a"}
     assert filter_query(None) is filter_query({}) is None
 
 

@@ -76,8 +76,8 @@ async function askServed(signal) {
 }
 
 function go(changes) {
-  Object.assign(state, changes);
-  const address = `?${writeAddress(state)}`;
+  const address = `?${writeAddress({ ...state, ...changes })}`;
+  Object.assign(state, readAddress(address));
   if (address !== location.search) history.pushState(null, "", address);
   search();
 }
@@ -86,7 +86,7 @@ function choose(field, value, on) {
   const values = (state.selected[field] ?? []).filter((one) => one !== value);
   const { [field]: _, ...others } = state.selected;
   const chosen = on ? [...values, value] : values;
-  go({ selected: { __proto__: null, ...others, ...(chosen.length && { [field]: chosen }) } });
+  go({ selected: chosen.length ? { ...others, [field]: chosen } : others });
 }
 
 // -- showing --------------------------------------------------------------------------------------------------------
@@ -227,7 +227,7 @@ function filtersView() {
 }
 
 function clearButton() {
-  return html`<button type="button" class="outline clear" @click=${() => go({ selected: { __proto__: null } })}>Clear filters</button>`;
+  return html`<button type="button" class="outline clear" @click=${() => go({ selected: {} })}>Clear filters</button>`;
 }
 
 function facetView({ field, values }) {
