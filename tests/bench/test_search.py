@@ -1,6 +1,7 @@
 """The measurements of searching, on a few passages."""
 
 import json
+import sys
 from collections import Counter
 
 import numpy as np
@@ -152,7 +153,7 @@ def found(connection, passages):
 def test_an_index_of_another_mapping_has_another_name(passages, monkeypatch):
     name = index_name(passages, "int8")
     assert name == index_name(passages, "int8") != index_name(passages, "bbq")
-    monkeypatch.setattr("medte_haystack.index.mapping._GRAPH", {"m": 16, "ef_construction": 100})
+    monkeypatch.setattr(sys.modules["medte_haystack.index.mapping"], "_GRAPH", {"m": 16, "ef_construction": 100})
     assert name != index_name(passages, "int8")
 
 
