@@ -172,6 +172,7 @@ class Ingester:
         summary = Summary(self.index, quantisation=self.info.quantisation)
         summary.fingerprint = (self.info.fingerprint or self.fingerprint).to_dict()
         target = self.target()
+        base64_vectors = self.info.takes_base64(self.server)
         path = ledger_path(target) if options.ledger is True else options.ledger or None
         backoff = bulk.Backoff(tries=options.tries, patient=True)
         with Ledger(path, target, options.job, options.mapping) as ledger, _letters(options, ledger.began) as dead:
@@ -182,7 +183,7 @@ class Ingester:
             stream = options.stream(self.making, ledger, dead, summary, progress, stop, watch)
             try:
                 with self._loading(summary, new=empty):
-                    stream.write(items, self.client, self.info.name, backoff, base64_vectors=self.server.base64_vectors)
+                    stream.write(items, self.client, self.info.name, backoff, base64_vectors=base64_vectors)
                     if not summary.interrupted:
                         self._tidy(ledger, stream, summary, backoff, stop, delete_missing=options.delete_missing)
                 self._check_still_there(target)

@@ -4,6 +4,8 @@ Every one carries its values as attributes (``error.index``, ``error.expected``,
 message what was found and what to do about it.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 
@@ -48,4 +50,10 @@ class BulkWriteError(MedTEError):
 
 
 class SearchError(MedTEError):
-    """A search was refused or not answered; `index`, `attempts`, and in a batch `failures` say which and why."""
+    """A search was refused or not answered; `index`, `attempts`, and in a batch `failures` say which and why.
+
+    `status` is the server's HTTP status, 400 for what cannot be searched for; None if there was no answer.
+    """
+
+    status: int | None = None
+    failures: Mapping[int, str] = MappingProxyType({})

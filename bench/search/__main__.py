@@ -18,7 +18,7 @@ from bench.alternating import parser
 from bench.search import latency, load, recall, scifact
 from bench.search.corpus import DISTRACTORS, Corpus, medquad
 from bench.search.indices import make_index
-from bench.search.ways import DENSE, STOCK, Retrievers
+from bench.search.ways import BESIDE, Retrievers
 from es_ingest.cluster import ClusterError, Connection, open_cluster
 from es_ingest.records import ReadError
 from medte_haystack import Encoder
@@ -98,7 +98,7 @@ def _speed(
             timed = latency.latencies(found.ways(top_k), min(questions, len(corpus.questions)), chosen.rounds)
             found.close()
             title = f"top_k {top_k}, num_candidates {candidates or 'by default'}"
-            report["latency"][title] = latency.rows(timed, STOCK, DENSE)
+            report["latency"][title] = latency.rows(timed, BESIDE)
             yield f"One search at a time, {title}, {what}\n{latency.table(report['latency'][title])}"
     found = Retrievers.over(connection, index, corpus, _CANDIDATES[10])
     if "load" in chosen.parts:

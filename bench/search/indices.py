@@ -1,5 +1,7 @@
 """The indices that are searched, of the contract's shape."""
 
+import hashlib
+import json
 import sys
 import time
 from collections.abc import Iterator
@@ -18,6 +20,7 @@ from medte_haystack.index import (
     Server,
     bulk,
     detect_server,
+    mapping,
     open_index,
     operation,
     run,
@@ -29,13 +32,20 @@ _AT_ONCE = bulk.AT_ONCE * bulk.MAX_COUNT
 _MADE_BY = "bench"
 
 
+def index_name(passages: Passages, quantisation: str) -> str:
+    """Return a name that says what the index holds and how it is mapped."""
+    mapped = json.dumps(mapping(passages.vectors.shape[1], quantisation=quantisation), sort_keys=True)
+    shape = hashlib.sha256(mapped.encode()).hexdigest()[:8]
+    return f"bench-search-{passages.key}-{quantisation}-{shape}"
+
+
 def make_index(client: Elasticsearch, passages: Passages, quantisation: str) -> tuple[str, int]:
     """Write passages into an index, unless it is there from an earlier run, as es-ingest does, and wait for its graph.
 
     :returns: Its name, and how many segments it has.
     """
     dim = passages.vectors.shape[1]
-    name = f"bench-search-{passages.key}-{quantisation}"
+    name = index_name(passages, quantisation)
     if client.options(ignore_status=404).count(index=name).body.get("count") != len(passages.chunks):
         started = time.perf_counter()
         client.options(ignore_status=404).indices.delete(index=name)

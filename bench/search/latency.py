@@ -73,8 +73,11 @@ def _warm_up(search: Search, questions: int) -> str | None:
     return None
 
 
-def rows(found: Mapping[str, Latency], stock: str, dense: str) -> list[dict[str, Any]]:
-    """Return the figures as JSON-able rows, with ratios to the stock retriever and to ours by vectors alone."""
+def rows(found: Mapping[str, Latency], beside: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return the figures as JSON-able rows.
+
+    :param beside: What the ratios are to: a name for them -> the way.
+    """
     made = []
     for name, one in found.items():
         if one.not_run is not None:
@@ -85,8 +88,7 @@ def rows(found: Mapping[str, Latency], stock: str, dense: str) -> list[dict[str,
                 "name": name,
                 "p50_ms": one.p50,
                 "p99_ms": one.p99,
-                "to_stock": one.ratio(found[stock]),
-                "to_dense": one.ratio(found[dense]),
+                "ratios": {to: one.ratio(found[way]) for to, way in beside.items()},
                 "searches": sum(map(len, one.rounds)),
             }
         )
@@ -95,12 +97,13 @@ def rows(found: Mapping[str, Latency], stock: str, dense: str) -> list[dict[str,
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return rows as a plain table."""
-    lines = [f"{'':44}{'p50 ms':>9}{'p99 ms':>9}{'to stock (rounds)':>22}{'to dense (rounds)':>22}"]
+    beside = next((row["ratios"] for row in rows if "ratios" in row), {})
+    lines = [f"{'':44}{'p50 ms':>9}{'p99 ms':>9}" + "".join(f"{f'to {to} (rounds)':>30}" for to in beside)]
     for row in rows:
         if "not_run" in row:
             lines.append(f"{row['name']:44}  not run: {row['not_run']:.100}")
             continue
-        ratios = "".join(f"{_spread(*row[to]):>22}" for to in ("to_stock", "to_dense"))
+        ratios = "".join(f"{_spread(*one):>30}" for one in row["ratios"].values())
         lines.append(f"{row['name']:44}{row['p50_ms']:9.2f}{row['p99_ms']:9.2f}{ratios}")
     return "\n".join(lines)
 

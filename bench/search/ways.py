@@ -23,6 +23,10 @@ Search = Callable[[int], list[Document]]
 STOCK, DENSE = "ElasticsearchEmbeddingRetriever", "MedTEEmbeddingRetriever"
 STOCK_WORDS, WORDS = "ElasticsearchBM25Retriever", "BM25 alone"
 HYBRID = "MedTEHybridRetriever"
+DOCUMENTS = f"{DENSE}, documents"
+
+BESIDE = {"stock": STOCK, "dense chunks": DENSE, "dense documents": DOCUMENTS}
+"""What others are held against; the hybrid retriever gives documents unless it is asked for chunks."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ class Retrievers:
         return {
             STOCK: lambda number: self.stock.run(vectors[number], top_k=top_k)["documents"],
             DENSE: dense(),
-            f"{DENSE}, documents": dense(collapse=True),
+            DOCUMENTS: dense(collapse=True),
             STOCK_WORDS: lambda number: self.stock_words.run(texts[number], top_k=top_k)["documents"],
             WORDS: hybrid(fusion="weighted", weights=[0, 1]),
             **{f"{HYBRID}, {fusion}": hybrid(fusion=fusion) for fusion in FUSIONS},

@@ -62,9 +62,9 @@ def serve(
             _hand_over(connection, index, model)
             from application import create_application
 
-            hosts = [*LOOPBACK, host] if host in LOOPBACK else ["*"]
+            hosts = LOOPBACK if host in LOOPBACK else ["*"]
             with suppress(KeyboardInterrupt):
-                _run(create_application(hosts), listener, index)
+                _run(create_application([_in_url(one) for one in hosts]), listener, index)
 
 
 def _listener(host: str, port: int) -> socket.socket:
@@ -138,8 +138,11 @@ def _run(app: "FastAPI", listener: socket.socket, index: str) -> None:
     from hayhooks import log
     from hayhooks.server.logger import formatter
 
-    # Queries and what they find stay out of the log: no parameters, no values of variables in tracebacks, no addresses.
-    sink = {"sink": sys.stderr, "level": "WARNING", "format": formatter, "diagnose": False, "backtrace": False}
+    # Queries and what they find stay out of the log: no parameters, no values of variables in tracebacks, no addresses,
+    # no messages to agents, which name what they asked for.
+    silent = {"hayhooks.server.utils.mcp_utils": False}
+    shown = {"format": formatter, "filter": silent, "diagnose": False, "backtrace": False}
+    sink = {"sink": sys.stderr, "level": "WARNING", **shown}
     log.configure(handlers=[sink], patcher=lambda record: record["extra"].pop("params", None))
 
     class Server(uvicorn.Server):
@@ -154,9 +157,13 @@ def _run(app: "FastAPI", listener: socket.socket, index: str) -> None:
 
 def _tell_address(listener: socket.socket, index: str) -> None:
     host, port = listener.getsockname()[:2]
-    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    url = f"http://{_in_url(host)}:{port}"
     typer.echo(f"Search page of {index}:  {url}/\nREST:  {url}/search/run  ({url}/openapi.json)\nMCP:   {url}/mcp")
     sys.stdout.flush()
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 if __name__ == "__main__":

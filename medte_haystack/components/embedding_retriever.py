@@ -1,28 +1,21 @@
 """Finds documents by their vectors."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict, Unpack
+from typing import Any, Unpack
 
 from haystack import Document, component
 from haystack.document_stores.types import FilterPolicy
 from haystack_integrations.document_stores.elasticsearch import ElasticsearchDocumentStore
 
-from medte_haystack.components.retriever import Found, FoundMany, Retriever, checked_vector
+from medte_haystack.components.retriever import Found, FoundMany, Overrides, Retriever
 from medte_haystack.index import Steps
-from medte_haystack.retrieval import Hit, Log, SearchOptions, Target, find_dense
+from medte_haystack.retrieval import Hit, Log, SearchOptions, Target, checked_vector, find_dense
 
 
-class Overrides(TypedDict, total=False):
+class DenseOverrides(Overrides, total=False):
     """What a single search may ask for otherwise than the component."""
 
-    top_k: int | None
-    num_candidates: int | None
-    oversample: float | None
-    min_similarity: float | None
     exact: bool | None
-    return_embedding: bool | None
-    collapse: bool | None
-    neighbours: int | None
 
 
 @component
@@ -62,8 +55,8 @@ class MedTEEmbeddingRetriever(Retriever):
         """Store the parameters; nothing is asked of the server before the first `run`.
 
         :param document_store: A :class:`MedTEDocumentStore` or a stock `ElasticsearchDocumentStore`.
-        :param filters: Haystack filters, applied during the search. A filter on a field that no document has holds for
-            none of them, with a warning.
+        :param filters: Haystack filters, applied during the search. Of a field that no document has there is a warning:
+            ``==`` and its like hold for no document then, ``!=`` and ``not in`` for all.
         :param top_k: Documents wanted, 1 to 10,000.
         :param num_candidates: Candidates that a shard looks at, `top_k` to 10,000; None takes ten a document, at least
             100. More find more and take longer.
@@ -115,6 +108,8 @@ class MedTEEmbeddingRetriever(Retriever):
     ) -> Found:
         """Find documents. Parameters beside the first two stand for this search in the place of the component's.
 
+        None keeps the component's, so what was set there cannot be unset here.
+
         :param query_embedding: The query's vector.
         :param filters: Haystack filters; `filter_policy` says how they go together with the component's.
         :returns: ``documents``: the best first, with cosines as scores. With `explain` also ``explanation``: index,
@@ -154,7 +149,7 @@ class MedTEEmbeddingRetriever(Retriever):
         query_embeddings: Sequence[Sequence[float]],
         filters: dict[str, Any] | None = None,
         explain: bool | None = None,
-        **options: Unpack[Overrides],
+        **options: Unpack[DenseOverrides],
     ) -> FoundMany:
         """Find documents for many queries in few requests of bounded size.
 
@@ -174,7 +169,7 @@ class MedTEEmbeddingRetriever(Retriever):
         query_embeddings: Sequence[Sequence[float]],
         filters: dict[str, Any] | None = None,
         explain: bool | None = None,
-        **options: Unpack[Overrides],
+        **options: Unpack[DenseOverrides],
     ) -> FoundMany:
         """Find documents for many queries; see :meth:`run_batch`."""
         steps = self._many(query_embeddings, filters, explain, self.options.overridden(**options))

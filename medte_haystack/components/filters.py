@@ -4,10 +4,13 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
+import orjson
 from haystack.errors import FilterError
 from haystack_integrations.document_stores.elasticsearch.filters import _normalize_filters
 
 from medte_haystack.index import IndexInfo
+
+_MOST_GROUPS = 30  # in each other, as the server takes them
 
 
 def filter_query(filters: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -19,19 +22,45 @@ def filter_query(filters: dict[str, Any] | None) -> dict[str, Any] | None:
     :param filters: A comparison or a logical condition, None or empty for no filter.
     :returns: The query, None without filters.
     :raises ValueError: If the filters are neither.
-    :raises FilterError: If a condition is malformed.
+    :raises FilterError: If a condition is malformed, or holds what cannot be written as JSON.
     """
     if not filters:
         return None
-    if "operator" not in filters and "conditions" not in filters:
+    if isinstance(filters, dict) and "operator" not in filters and "conditions" not in filters:
         raise ValueError(
             f"filters with the keys {sorted(filters)} are not of Haystack's filter language: a condition has field,"
             " operator and value; a group has operator and conditions"
         )
+    _check_shape(filters)
     try:
-        return {"bool": {"filter": _without_scripts(_normalize_filters(filters))}}
+        query = {"bool": {"filter": _without_scripts(_normalize_filters(filters))}}
+        orjson.dumps(query, default=str, option=orjson.OPT_SERIALIZE_NUMPY)
     except KeyError as error:  # of the table of operators
         raise FilterError(f"operator {error} is none of Haystack's filter language") from None
+    except orjson.JSONEncodeError as error:  # a lone surrogate, a number of more than 64 bits
+        raise FilterError(f"a filter cannot be written as JSON: {error}") from None
+    return query
+
+
+def _check_shape(condition: Any, depth: int = 1) -> None:
+    """Check what elasticsearch-haystack takes for granted."""
+    if not isinstance(condition, dict):
+        raise FilterError(f"a condition of a filter is a {type(condition).__name__}; it must be a dictionary")
+    for name in ("field", "operator"):
+        if not isinstance(condition.get(name, ""), str):
+            raise FilterError(f"the {name} of a filter is a {type(condition[name]).__name__}; it must be a string")
+    value = condition.get("value")
+    if any(isinstance(one, list | dict) for one in (value if isinstance(value, list) else [value])):
+        raise FilterError("the value of a filter must be a text, a number, a date, a truth value, or a list of such")
+    if "field" in condition:
+        return
+    if depth > _MOST_GROUPS:
+        raise FilterError(f"groups of filters lie in each other more than {_MOST_GROUPS} deep; take fewer")
+    conditions = condition.get("conditions", [])
+    if not isinstance(conditions, list):
+        raise FilterError(f"the conditions of a filter are a {type(conditions).__name__}; they must be a list")
+    for one in conditions:
+        _check_shape(one, depth + 1)
 
 
 def _without_scripts(query: Any) -> Any:
@@ -39,8 +68,9 @@ def _without_scripts(query: Any) -> Any:
         return [_without_scripts(one) for one in query]
     if not isinstance(query, dict):
         return query
-    if "terms_set" in query:
-        ((field, condition),) = query["terms_set"].items()
+    clause = query.get("terms_set")  # unless that is the name of a field
+    if isinstance(clause, dict) and all(isinstance(one, dict) for one in clause.values()):
+        ((field, condition),) = clause.items()
         return _exactly(field, condition["terms"])
     return {key: _without_scripts(value) for key, value in query.items()}
 
@@ -65,7 +95,7 @@ def _exactly(field: str, values: list[Any]) -> dict[str, Any]:
 
 
 def check_filters(filters: dict[str, Any], info: IndexInfo) -> set[str]:
-    """Return the fields of Haystack filters that an index does not have; a comparison with such a one matches nothing.
+    """Return the fields of Haystack filters that an index does not have: no document has their value, all differ.
 
     Whether a field is there at all (``==`` and ``!=`` with None) may be asked of any.
 
@@ -91,7 +121,8 @@ def check_filters(filters: dict[str, Any], info: IndexInfo) -> set[str]:
 def _comparisons(filters: dict[str, Any]) -> Iterator[dict[str, Any]]:
     if "field" in filters:
         yield filters
-    for one in filters.get("conditions", ()):
+        return
+    for one in filters["conditions"]:
         yield from _comparisons(one)
 
 

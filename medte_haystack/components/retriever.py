@@ -1,30 +1,31 @@
 """What the retrievers share: the store, a look at its index, filters, and the way from hits to Documents."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
 from typing import Any, Self, TypedDict
 
-import numpy as np
-from elastic_transport import TransportError
 from haystack import Document, default_from_dict, default_to_dict, logging
 from haystack.document_stores.types import FilterPolicy
 from haystack.document_stores.types.filter_policy import apply_filter_policy
+from haystack.errors import FilterError
 from haystack_integrations.document_stores.elasticsearch import ElasticsearchDocumentStore
-from numpy.typing import NDArray
 
 from medte_haystack.components.document_store import MedTEDocumentStore
 from medte_haystack.components.filters import check_filters, filter_query
-from medte_haystack.errors import FingerprintMismatchError, IndexContractError, SearchError
-from medte_haystack.index import CONTRACT_VERSION, IndexInfo, Steps, check_vector, describe_index, detect_server
+from medte_haystack.errors import FingerprintMismatchError, IndexContractError, MedTEError, SearchError
+from medte_haystack.index import CONTRACT_VERSION, IndexInfo, Steps, describe_index, detect_server
 from medte_haystack.index.contract import RETRIEVAL
 from medte_haystack.index.steps import run, run_async
 from medte_haystack.model_identity import fingerprint_of_model
-from medte_haystack.retrieval import Hit, Log, SearchOptions, Target, neighbours
+from medte_haystack.retrieval import Hit, Log, SharedOptions, Target, looked_up, neighbours
 
 logger = logging.getLogger(__name__)
 
 _COSINE = ("cosine", "dot_product")
+_LOOK_AGAIN = 60.0  # seconds
+_REFUSED = 400
 
 
 class Found(TypedDict, total=False):
@@ -41,10 +42,22 @@ class FoundMany(TypedDict, total=False):
     explanation: dict[str, Any]
 
 
+class Overrides(TypedDict, total=False):
+    """What a single search of either retriever may ask for otherwise than the component."""
+
+    top_k: int | None
+    num_candidates: int | None
+    oversample: float | None
+    min_similarity: float | None
+    return_embedding: bool | None
+    collapse: bool | None
+    neighbours: int | None
+
+
 class Retriever:
     """Base of the retrievers: a search is one conversation, carried out by the store's blocking or async client."""
 
-    options: SearchOptions
+    options: SharedOptions
 
     def __init__(
         self,
@@ -65,6 +78,7 @@ class Retriever:
         self.model = model
         self.explain = explain
         self._target: Target | None = None
+        self._due = 0.0  # when it is looked at again, by the monotonic clock
         self._unknown: set[str] = set()  # filter fields that were warned of
 
     def _find(
@@ -133,27 +147,46 @@ class Retriever:
         questions: Sequence[Any],
         filters: dict[str, Any] | None,
         explain: bool | None,
-        options: SearchOptions,
+        options: SharedOptions,
     ) -> Steps[FoundMany]:
         log = Log() if (self.explain if explain is None else explain) else None
         filters = apply_filter_policy(self.filter_policy, self.filters, filters)
-        query = filter_query(filters)
-        while True:
-            target = self._target or (yield from self._look())
-            self._target = target
-            if filters:
-                yield from self._check_filters(filters, target)
-            self._check_metric(target.info, options)
-            hits = yield from self._find(target, questions, query, options, log)
-            if all(hit["_index"] == target.info.name for some in hits for hit in some):
-                break
-            self._target = None  # the name is an alias that was set on another index since
+        target, hits = yield from self._search(questions, filters, options, log)
         if options.neighbours:
             yield from self._add_neighbours(target, [hit for some in hits for hit in some], options.neighbours, log)
         found = FoundMany(documents=[[self._document(hit) for hit in some] for some in hits])
         if log is not None:
             found["explanation"] = self._explanation(target, options, log)
         return found
+
+    def _search(
+        self, questions: Sequence[Any], filters: dict[str, Any] | None, options: SharedOptions, log: Log | None
+    ) -> Steps[tuple[Target, list[list[Hit]]]]:
+        """Return the index and the hits of each question; what is known of the index may not hold any more."""
+        query = filter_query(filters)
+        looked = False
+        while True:
+            before = self._target
+            target = yield from self._known()
+            looked = looked or target is not before
+            try:
+                if self._unknown_fields(filters, target) and not looked:
+                    looked = True  # documents written since may have brought them
+                    target = yield from self._look()
+                self._warn_of(self._unknown_fields(filters, target), target.info)
+                self._check_metric(target.info, options)
+                hits = yield from self._find(target, questions, query, options, log)
+            except (MedTEError, FilterError) as error:
+                if looked or (isinstance(error, SearchError) and error.status != _REFUSED):
+                    raise
+                looked = True
+                now = yield from self._look()
+                if (now.info, now.info.fields) == (target.info, target.info.fields):
+                    raise
+                continue
+            if all(hit["_index"] == target.info.name for some in hits for hit in some):
+                return target, hits
+            self._target = None  # the name is an alias that was set on another index since
 
     def _add_neighbours(self, target: Target, hits: list[Hit], reach: int, log: Log | None) -> Steps[None]:
         around = yield from neighbours(target, hits, reach, log)
@@ -166,7 +199,7 @@ class Retriever:
         found: Document = self.document_store._deserialize_document(hit)
         return found
 
-    def _explanation(self, target: Target, options: SearchOptions, log: Log) -> dict[str, Any]:
+    def _explanation(self, target: Target, options: SharedOptions, log: Log) -> dict[str, Any]:
         info, version = target.info, target.server.version
         return {
             "index": info.name,
@@ -179,20 +212,25 @@ class Retriever:
             "searches": log.searches,
         }
 
+    def _known(self) -> Steps[Target]:
+        """Return the index as it is known; looked at again once a minute, for it may be made anew under its name."""
+        if self._target is not None and time.monotonic() < self._due:
+            return self._target
+        return (yield from self._look())
+
     def _look(self) -> Steps[Target]:
-        index = self.document_store._index
+        index, known = self.document_store._index, self._target
+        self._due = time.monotonic() + _LOOK_AGAIN  # of many who search at once, one looks
         try:
-            server = yield from detect_server()
-            info = yield from describe_index(index)
-        except TransportError as error:
-            attempts = 1 + len(error.errors)
-            raise SearchError(
-                f"the server of index {index!r} does not answer after {attempts} attempts: {error}; is it running?",
-                index=index,
-                attempts=attempts,
-            ) from error
-        self._check_fingerprint(info)
-        return Target(index, info, server)
+            server = known.server if known else (yield from looked_up(index, detect_server()))
+            info = yield from looked_up(index, describe_index(index))
+            if known is None or info != known.info:
+                self._check_fingerprint(info)
+        except MedTEError:
+            self._target = None
+            raise
+        self._target = target = Target(index, info, server)
+        return target
 
     def _check_fingerprint(self, info: IndexInfo) -> None:
         made = info.fingerprint
@@ -221,46 +259,23 @@ class Retriever:
                 model=made.model,
             )
 
-    def _check_filters(self, filters: dict[str, Any], target: Target) -> Steps[None]:
-        unknown = check_filters(filters, target.info) - self._unknown
-        if not unknown:
-            return
-        info = yield from describe_index(target.index)  # documents written since may have brought new fields
-        for name in sorted(check_filters(filters, info) - self._unknown):
+    def _unknown_fields(self, filters: dict[str, Any] | None, target: Target) -> set[str]:
+        return check_filters(filters, target.info) - self._unknown if filters else set()
+
+    def _warn_of(self, unknown: set[str], info: IndexInfo) -> None:
+        for name in sorted(unknown):
             self._unknown.add(name)
             logger.warning(
-                "Filter on '{field}': no document of {index} has this field, so it holds for none. Like it: {near}",
+                "Filter on '{field}': no document of {index} has this field; is it misspelt? Like it: {near}",
                 field=name,
                 index=info.name,
                 near=", ".join(get_close_matches(name, info.fields)) or "none",
             )
 
-    def _check_metric(self, info: IndexInfo, options: SearchOptions) -> None:
+    def _check_metric(self, info: IndexInfo, options: SharedOptions) -> None:
         if options.min_similarity is not None and info.similarity not in _COSINE:
             raise IndexContractError(
                 f"index {info.name!r} compares by {info.similarity}, so min_similarity, a cosine, has no meaning there",
                 index=info.name,
                 similarity=info.similarity,
             )
-
-
-def checked_vector(values: Sequence[float], info: IndexInfo) -> NDArray[np.float32]:
-    """Return a query's vector as an array.
-
-    :raises IndexContractError: If it has other dimensions than the index, is not finite, or no unit vector where the
-        index compares by dot product.
-    """
-    vector = np.asarray(values, dtype=np.float32)
-    if vector.ndim != 1 or not vector.size or info.dim not in (None, vector.size):
-        raise IndexContractError(
-            f"the query's vector has {' x '.join(map(str, vector.shape))} dimensions, index {info.name!r} has"
-            f" {info.dim}; embed queries with"
-            f" {info.fingerprint.model if info.fingerprint else 'the model the index was made with'}",
-            found=vector.size if vector.ndim == 1 else vector.shape,
-            expected=info.dim,
-        )
-    if info.similarity == "dot_product":
-        check_vector(vector, vector.size, name="the query")
-    elif not np.isfinite(vector).all():
-        raise IndexContractError("the query's vector holds values that are no finite numbers")
-    return vector

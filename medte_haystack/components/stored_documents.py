@@ -136,7 +136,7 @@ def _body(
         if info.similarity == "dot_product":
             check_vector(vector, info.dim or vector.size, name=f"document {document.id!r}")
         if info.fingerprint is not None:
-            body["embedding"] = vector_json(vector, base64_vectors=server.base64_vectors)
+            body["embedding"] = vector_json(vector, base64_vectors=info.takes_base64(server))
     if info.fingerprint is not None and "parent_id" not in body:  # a document that was not split is its own chunk
         length = len(document.content or "")
         body |= {"parent_id": document.id, "chunk_index": 0, "chunk_start": 0, "chunk_end": length}

@@ -18,6 +18,7 @@ from medte_haystack.index.mapping import (
     quantisation_of,
     settings,
 )
+from medte_haystack.index.outcome import BUSY
 from medte_haystack.index.server_errors import cause_of
 from medte_haystack.index.steps import Request, Steps
 
@@ -87,6 +88,10 @@ class IndexInfo:
     oversampling: float | None = None
     keeps_vectors_out: bool = field(default=False, compare=False)
 
+    def takes_base64(self, server: Server) -> bool:
+        """Whether vectors may be written to it as base64: one that keeps them in `_source` gives them back as sent."""
+        return server.base64_vectors and self.keeps_vectors_out
+
     @classmethod
     def of(cls, name: str, found: Mapping[str, Any]) -> "IndexInfo":
         """Read it from what the server gives of an index: mappings, settings and their defaults."""
@@ -139,18 +144,26 @@ def detect_server() -> Steps[Server]:
     """Find out the server's version, also where `GET /` is not served.
 
     :returns: The server; with version None if neither way is open to the caller.
+    :raises ApiError: If the server is too busy to say.
     """
     try:
         answer = yield lambda client: client.nodes.info(node_id="_local", filter_path="nodes.*.version")
         found = next(node["version"] for node in answer["nodes"].values())
-    except (ApiError, KeyError, StopIteration):
+    except (ApiError, KeyError, StopIteration) as error:
+        _raise_if_busy(error)
         try:
             answer = yield lambda client: client.info()
             found = answer["version"]["number"]
-        except (ApiError, KeyError):
+        except (ApiError, KeyError) as without_root:
+            _raise_if_busy(without_root)
             logger.info("the server does not tell its version; JSON vectors are used")
             return Server(None)
     return Server(tuple(int(part) for part in str(found).split("-")[0].split(".")))
+
+
+def _raise_if_busy(error: Exception) -> None:
+    if isinstance(error, ApiError) and error.status_code in BUSY:
+        raise error
 
 
 def describe_index(index: str) -> Steps[IndexInfo]:

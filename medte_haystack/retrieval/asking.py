@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 from weakref import WeakKeyDictionary
 
@@ -13,6 +13,7 @@ from elasticsearch import ApiError
 
 from medte_haystack.errors import IndexMissingError, SearchError
 from medte_haystack.index import Pause, Steps
+from medte_haystack.index.outcome import BUSY
 from medte_haystack.index.server_errors import NOT_ALLOWED, root_cause
 from medte_haystack.index.steps import Request
 
@@ -22,13 +23,13 @@ MAX_HITS = 10_000  # that a request may ask for in all, unless one search alone 
 
 _ATTEMPTS = 2
 _WAIT = 0.25  # seconds before the second
-_PASSING = frozenset({429, 502, 503, 504})
 _GONE = "index_not_found_exception"
 _NAMED = 5  # failed queries that a message names; the exception carries all
 _JSON = "application/vnd.elasticsearch+json; compatible-with=8"
 _LINES = "application/vnd.elasticsearch+x-ndjson; compatible-with=8"
 
 Answer = dict[str, Any]
+Result = TypeVar("Result")
 
 
 @dataclass(slots=True)
@@ -85,6 +86,17 @@ def ask(
     return answers
 
 
+def looked_up(index: str, steps: Steps[Result]) -> Steps[Result]:
+    """Carry out what a search has to know beforehand, so that it fails as a search does.
+
+    :raises SearchError: If the server refuses, or does not answer as often as the client asks.
+    """
+    try:
+        return (yield from steps)
+    except (ApiError, TransportError) as error:
+        raise _refused(index, error, 1 + len(error.errors), ()) from error
+
+
 def _parts(bodies: Sequence[Mapping[str, Any]], most: int) -> Iterator[list[bytes]]:
     """Group serialised searches into requests under the bounds."""
     part: list[bytes] = []
@@ -111,7 +123,7 @@ def _send(index: str, lines: Sequence[bytes], names: Sequence[int], log: Log | N
             answer = yield _request(index, [lines[number] for number in waiting])
         except (ApiError, TransportError) as error:
             if last or not _is_passing(error):
-                raise _refused(index, error, attempt, names) from error
+                raise _refused(index, error, attempt, [names[number] for number in waiting]) from error
             yield Pause(_WAIT)
             continue
         body = answer.body
@@ -122,9 +134,9 @@ def _send(index: str, lines: Sequence[bytes], names: Sequence[int], log: Log | N
                 failures[number] = one
             else:
                 answers[number] = one
-        refused = {number: one for number, one in failures.items() if last or one.get("status") not in _PASSING}
+        refused = {number: one for number, one in failures.items() if last or one.get("status") not in BUSY}
         if refused:
-            raise _some_refused(index, {names[number]: one["error"] for number, one in refused.items()}, attempt)
+            raise _some_refused(index, {names[number]: one for number, one in refused.items()}, attempt)
         waiting = list(failures)
         if not waiting:
             break
@@ -158,26 +170,32 @@ def _without_retries(client: Any) -> Any:
 
 
 def _is_passing(error: ApiError | TransportError) -> bool:
-    return not isinstance(error, ApiError) or error.status_code in _PASSING
+    return not isinstance(error, ApiError) or error.status_code in BUSY
 
 
 def _refused(index: str, error: ApiError | TransportError, attempts: int, names: Sequence[int]) -> Exception:
     body = error.body if isinstance(error, ApiError) and isinstance(error.body, dict) else {}
     kind, reason = root_cause(body.get("error", str(error)))
-    data = {"index": index, "attempts": attempts, "reason": reason, "failures": dict.fromkeys(names, reason)}
+    data = {
+        "index": index,
+        "attempts": attempts,
+        "status": error.status_code if isinstance(error, ApiError) else None,
+        "reason": reason,
+        "failures": dict.fromkeys(names, reason),
+    }
     if kind == _GONE:
         return _missing(index)
     if kind == NOT_ALLOWED:
         return SearchError(
-            f"searching index {index!r} is not allowed: {reason}; have these credentials given the privilege read,"
-            " or use others",
+            f"searching index {index!r} is not allowed: {reason}; have these credentials given the privileges read and"
+            " view_index_metadata, or use others",
             **data,
         )
     if _is_passing(error):
-        tries = f"{attempts} attempts" if attempts > 1 else "1 attempt"
+        tries = f" after {attempts} attempts" if attempts > 1 else ""
         return SearchError(
-            f"a search of index {index!r} was not answered after {tries}: {reason or error}; is the server running and"
-            " not overloaded?",
+            f"a search of index {index!r} was not answered{tries}: {reason or error}; is the server running and not"
+            " overloaded?",
             **data,
         )
     return SearchError(f"the server refused a search of index {index!r}: {reason or error}", **data)
@@ -187,8 +205,8 @@ def _missing(index: str) -> IndexMissingError:
     return IndexMissingError(f"index {index!r} is not there any more; check the name", index=index)
 
 
-def _some_refused(index: str, errors: Mapping[int, Any], attempts: int) -> Exception:
-    causes = {number: root_cause(error) for number, error in errors.items()}
+def _some_refused(index: str, refused: Mapping[int, Any], attempts: int) -> Exception:
+    causes = {number: root_cause(one["error"]) for number, one in refused.items()}
     if any(kind == _GONE for kind, _ in causes.values()):
         return _missing(index)
     failures = {number: reason for number, (_, reason) in causes.items()}
@@ -197,6 +215,7 @@ def _some_refused(index: str, errors: Mapping[int, Any], attempts: int) -> Excep
         f"{len(failures)} queries of index {index!r} failed (attempt {attempts}): {first}",
         index=index,
         attempts=attempts,
+        status=max(one["status"] for one in refused.values()),
         failures=failures,
     )
 

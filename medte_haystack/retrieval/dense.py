@@ -1,6 +1,6 @@
 """Searches by vectors alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from medte_haystack.index import Steps
 from medte_haystack.index.contract import PARENT_ID
 from medte_haystack.index.queries import knn_clause
-from medte_haystack.retrieval.asking import Log
+from medte_haystack.retrieval.asking import Answer, Log
 from medte_haystack.retrieval.exact import compare_all
-from medte_haystack.retrieval.options import SearchOptions
-from medte_haystack.retrieval.target import Hit, Target, widening
+from medte_haystack.retrieval.options import SearchOptions, SharedOptions
+from medte_haystack.retrieval.target import Hit, Target, documents, some_alone, widening
 
 _CHUNKS_A_DOCUMENT = 4  # looked among at first; more where documents have more
 
@@ -21,7 +21,7 @@ def nearest_body(
     target: Target,
     vector: NDArray[np.float32],
     filters: Mapping[str, Any] | None,
-    options: SearchOptions,
+    options: SharedOptions,
     *,
     chunks: int,
 ) -> dict[str, Any]:
@@ -72,17 +72,33 @@ def find_dense(
     if options.exact and target.info.quantisation != "flat":
         found = yield from compare_all(target, vectors, filters, options, log)
     else:
-        factor = _CHUNKS_A_DOCUMENT if target.collapses(options) else 1
-        answers = yield from widening(
-            target,
-            options,
-            len(vectors),
-            lambda number, chunks: [dense_body(target, vectors[number], filters, options, chunks=chunks)],
-            factor * options.top_k,
-            log,
-        )
-        found = [one["hits"]["hits"] for (one,) in answers]
+        found = yield from _through_the_graph(target, vectors, filters, options, log)
     for hits in found:
         for hit in hits:
             hit["_score"] = target.cosine(hit["_score"])
+    return found
+
+
+def _through_the_graph(
+    target: Target,
+    vectors: Sequence[NDArray[np.float32]],
+    filters: Mapping[str, Any] | None,
+    options: SearchOptions,
+    log: Log | None,
+) -> Steps[list[list[Hit]]]:
+    collapses = target.collapses(options)
+    first = options.top_k * (_CHUNKS_A_DOCUMENT if collapses else 1)
+
+    def search(numbers: Sequence[int], body: Callable[..., dict[str, Any]]) -> Steps[dict[int, list[Answer]]]:
+        def bodies(number: int, chunks: int) -> list[dict[str, Any]]:
+            return [body(target, vectors[number], filters, options, chunks=chunks)]
+
+        return widening(target, options, numbers, bodies, first, log)
+
+    answers = yield from search(range(len(vectors)), dense_body)
+    found = [one["hits"]["hits"] for (one,) in answers.values()]
+    if collapses:
+        mixed = [number for number, hits in enumerate(found) if some_alone(hits)]
+        for number, (one,) in (yield from search(mixed, nearest_body)).items():
+            found[number] = list(documents(one["hits"]["hits"], collapses=True).values())[: options.top_k]
     return found

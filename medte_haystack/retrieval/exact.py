@@ -19,12 +19,14 @@ from medte_haystack.index.contract import PARENT_ID
 from medte_haystack.index.queries import knn_clause
 from medte_haystack.retrieval.asking import Log, ask
 from medte_haystack.retrieval.options import SearchOptions
-from medte_haystack.retrieval.target import Hit, Target, documents
+from medte_haystack.retrieval.target import Hit, Target, documents, some_alone
 
 PART = MAX_CANDIDATES  # documents
 _AT_A_TIME = 8  # parts a request: one takes tens to hundreds of milliseconds
 _SEQUENCE = "_seq_no"
 _FLOATS = ("hnsw", "flat")
+_COLLAPSE = {"collapse": {"field": PARENT_ID}}
+_ALONE: dict[str, Any] = {"bool": {"must_not": {"exists": {"field": PARENT_ID}}}}  # what is no chunk of a document
 
 
 def compare_all(
@@ -41,30 +43,38 @@ def compare_all(
     parts = yield from _parts(target, filters, log)
     whole = replace(options, oversample=None if target.info.quantisation in _FLOATS else 1.0, min_similarity=None)
     collapses = target.collapses(options)
-    shown = {**target.shown(options), **({"collapse": {"field": PARENT_ID}} if collapses else {})}
-    bodies = []
-    for vector in vectors:
-        for part in parts:
-            among = {"bool": {"filter": [part, *([filters] if filters else [])]}}
-            knn = target.knn(whole, among, MAX_CANDIDATES)
-            bodies.append(
-                {
-                    "query": knn_clause(vector, top_k=MAX_CANDIDATES, **knn),
-                    "size": options.top_k,
-                    "track_total_hits": False,
-                    **shown,
-                }
-            )
-    queries = [number for number in range(len(vectors)) for _ in parts]
-    answers = yield from ask(target.index, bodies, log, queries=queries, at_a_time=_AT_A_TIME)
+    conditions = [filters] if filters else []
+
+    def search(
+        numbers: Sequence[int], more: list[dict[str, Any]], shown: dict[str, Any]
+    ) -> Steps[dict[int, list[Hit]]]:
+        bodies = []
+        for number in numbers:
+            for part in parts:
+                among = {"bool": {"filter": [part, *conditions, *more]}}
+                knn = target.knn(whole, among, MAX_CANDIDATES)
+                query = knn_clause(vectors[number], top_k=MAX_CANDIDATES, **knn)
+                bodies.append({"query": query, "size": options.top_k, "track_total_hits": False, **shown})
+        queries = [number for number in numbers for _ in parts]
+        answers = yield from ask(target.index, bodies, log, queries=queries, at_a_time=_AT_A_TIME)
+        found: dict[int, list[Hit]] = {number: [] for number in numbers}
+        for number, answer in zip(queries, answers, strict=True):
+            found[number] += answer["hits"]["hits"]
+        return found
+
+    shown = target.shown(options)
+    found = yield from search(range(len(vectors)), [], {**shown, **(_COLLAPSE if collapses else {})})
+    if collapses:
+        mixed = [number for number, hits in found.items() if some_alone(hits)]
+        for number, hits in (yield from search(mixed, [_ALONE], shown)).items():
+            found[number] += hits
     least = -1.0 if options.min_similarity is None else options.min_similarity
-    found = []
-    for number in range(len(vectors)):
-        own = answers[number * len(parts) : (number + 1) * len(parts)]
-        ranked = sorted((hit for one in own for hit in one["hits"]["hits"]), key=lambda hit: -hit["_score"])
-        best = list(documents(ranked, collapses=collapses).values())[: options.top_k]
-        found.append([hit for hit in best if target.cosine(hit["_score"]) >= least])
-    return found
+    best = []
+    for hits in found.values():
+        ranked = sorted(hits, key=lambda hit: -hit["_score"])
+        own = list(documents(ranked, collapses=collapses).values())[: options.top_k]
+        best.append([hit for hit in own if target.cosine(hit["_score"]) >= least])
+    return best
 
 
 def _parts(target: Target, filters: Mapping[str, Any] | None, log: Log | None) -> Steps[list[dict[str, Any]]]:

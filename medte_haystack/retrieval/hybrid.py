@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from medte_haystack.errors import IndexContractError, SearchError
 from medte_haystack.index import MAX_CANDIDATES, Steps
-from medte_haystack.index.contract import PARENT_ID, RETRIEVAL
+from medte_haystack.index.contract import RETRIEVAL
 from medte_haystack.index.queries import knn_clause
 from medte_haystack.retrieval.asking import Answer, Log
 from medte_haystack.retrieval.dense import nearest_body
@@ -65,16 +65,16 @@ def find_hybrid(
         return [server_body(target, question, filters, options, fields, chunks)]
 
     try:
-        answers = yield from widening(target, options, len(questions), bodies, options.dense_hits, log)
+        answers = yield from widening(target, options, range(len(questions)), bodies, options.dense_hits, log)
     except SearchError as error:
-        if options.fusion in _SINCE:
+        if options.fusion in _SINCE and _is_lacking(error):
             raise _not_there(options.fusion, error) from error
         raise
     if options.fusion == "weighted":
-        return [_read_weighted(target, options, one) for (one,) in answers]
+        return [_read_weighted(target, options, one) for (one,) in answers.values()]
     if options.fusion in METHODS:
-        return [_read_both(target, options, *both) for both in answers]
-    return [_named(one["hits"]["hits"], options) for (one,) in answers]
+        return [_read_both(target, options, *both) for both in answers.values()]
+    return [_read_fused(target, options, one) for (one,) in answers.values()]
 
 
 def weighted_body(
@@ -138,8 +138,10 @@ def server_body(
     fields: Sequence[str],
     chunks: int,
 ) -> dict[str, Any]:
-    """Return the body of a search that the server fuses itself, with its retrievers ``rrf`` or ``linear``."""
-    window = options.dense_hits
+    """Return the body of a search that the server fuses itself, with its retrievers ``rrf`` or ``linear``.
+
+    :param chunks: How many each side gives to the fusion.
+    """
     dense = knn_clause(question.vector, top_k=chunks, **target.knn(options, filters, chunks))
     lexical: dict[str, Any] = {"standard": {"query": filtered(lexical_clause(question.text, fields), filters)}}
     weights = options.weighted
@@ -149,13 +151,13 @@ def server_body(
             {"retriever": one, "weight": weight, "normalizer": "minmax"}
             for one, weight in zip(both, (weights.dense, weights.lexical), strict=True)
         ]
-        retriever: dict[str, Any] = {"linear": {"retrievers": both, "rank_window_size": window}}
+        retriever: dict[str, Any] = {"linear": {"retrievers": both, "rank_window_size": chunks}}
     else:
         if weights.dense != weights.lexical:
             both = [{"retriever": dense, "weight": weights.dense}, {"retriever": lexical, "weight": weights.lexical}]
-        retriever = {"rrf": {"retrievers": both, "rank_window_size": window, "rank_constant": RRF_CONSTANT}}
-    body = {"retriever": retriever, "size": options.top_k, **target.shown(options)}
-    return {**body, "collapse": {"field": PARENT_ID}} if target.collapses(options) else body
+        retriever = {"rrf": {"retrievers": both, "rank_window_size": chunks, "rank_constant": RRF_CONSTANT}}
+    size = chunks if target.collapses(options) else options.top_k
+    return {"retriever": retriever, "size": size, **target.shown(options)}
 
 
 def _read_weighted(target: Target, options: HybridOptions, answer: Answer) -> list[Hit]:
@@ -205,7 +207,9 @@ def _read_both(target: Target, options: HybridOptions, dense: Answer, lexical: A
     return found
 
 
-def _named(hits: list[Hit], options: HybridOptions) -> list[Hit]:
+def _read_fused(target: Target, options: HybridOptions, answer: Answer) -> list[Hit]:
+    found = documents(answer["hits"]["hits"], collapses=target.collapses(options))
+    hits = list(found.values())[: options.top_k]
     for hit in hits:
         hit[RETRIEVAL] = {"fusion": options.fusion}
     return hits
@@ -221,6 +225,11 @@ def _check_version(target: Target, options: HybridOptions) -> None:
             f" fusion={_INSTEAD[options.fusion]!r} does it without",
             fusion=options.fusion,
         )
+
+
+def _is_lacking(error: SearchError) -> bool:
+    """Tell whether the server does not know the retriever, or its licence does not have it."""
+    return any(said in reason for reason in error.failures.values() for said in ("unknown retriever", "license"))
 
 
 def _not_there(fusion: str, error: SearchError) -> SearchError:

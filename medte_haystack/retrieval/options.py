@@ -16,15 +16,14 @@ _MORE_BY_VECTORS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class SearchOptions:
-    """Options of a dense search.
+class SharedOptions:
+    """Options of every search.
 
     :param top_k: Documents wanted, 1 to 10,000.
     :param num_candidates: Candidates a shard looks at; None takes ten a hit, at least 100.
     :param oversample: How many times the hits quantised vectors are compared again as floats, 1 to 10, 0 for none; None
         leaves it to the index, and takes 2 for int8 if it says nothing.
     :param min_similarity: Least cosine.
-    :param exact: Compare with every vector.
     :param return_embedding: Whether hits carry their vectors.
     :param collapse: Each source document once, with its best chunk; None where the index follows the contract.
     :param neighbours: Chunks before and after each hit that come with it, 0 to 10.
@@ -35,7 +34,6 @@ class SearchOptions:
     num_candidates: int | None = None
     oversample: float | None = None
     min_similarity: float | None = None
-    exact: bool = False
     return_embedding: bool = False
     collapse: bool | None = False
     neighbours: int = 0
@@ -63,7 +61,17 @@ class SearchOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class HybridOptions(SearchOptions):
+class SearchOptions(SharedOptions):
+    """Options of a dense search.
+
+    :param exact: Compare with every vector.
+    """
+
+    exact: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HybridOptions(SharedOptions):
     """Options of a dense and a lexical search that are made one.
 
     :param fusion: One of `FUSIONS`.
@@ -78,7 +86,7 @@ class HybridOptions(SearchOptions):
 
     def __post_init__(self) -> None:
         """Check the ranges that hold whatever the index is."""
-        SearchOptions.__post_init__(self)
+        SharedOptions.__post_init__(self)
         if self.fusion not in FUSIONS:
             raise IndexContractError(
                 f"fusion {self.fusion!r} is unknown; there are {', '.join(FUSIONS)}", fusion=self.fusion

@@ -4,12 +4,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from medte_haystack.errors import IndexContractError
-from medte_haystack.index import MAX_CANDIDATES, IndexInfo, Server, Steps, cosine_from_score
+from medte_haystack.index import MAX_CANDIDATES, IndexInfo, Server, Steps, check_vector, cosine_from_score
 from medte_haystack.index.contract import PARENT_ID
 from medte_haystack.index.queries import KnnOptions, default_num_candidates, default_oversampling, source_filter
 from medte_haystack.retrieval.asking import Answer, Log, ask
-from medte_haystack.retrieval.options import SearchOptions
+from medte_haystack.retrieval.options import SharedOptions
 
 Hit = dict[str, Any]
 
@@ -29,7 +32,7 @@ class Target:
     info: IndexInfo
     server: Server
 
-    def collapses(self, options: SearchOptions) -> bool:
+    def collapses(self, options: SharedOptions) -> bool:
         """Return whether chunks are to become documents.
 
         :raises IndexContractError: If they shall, and the index does not say to which document a chunk belongs.
@@ -43,7 +46,7 @@ class Target:
             )
         return able if options.collapse is None else options.collapse
 
-    def shown(self, options: SearchOptions) -> dict[str, Any]:
+    def shown(self, options: SharedOptions) -> dict[str, Any]:
         """Return the part of a body that says what comes back of each hit; nothing where that is right anyway."""
         if self.info.keeps_vectors_out and not options.return_embedding:
             return {}  # filtering takes the server as long as fetching
@@ -51,7 +54,7 @@ class Target:
             return_embedding=options.return_embedding, excludes_vectors=self.server.gives_vectors_on_request
         )
 
-    def knn(self, options: SearchOptions, filters: Mapping[str, Any] | None, chunks: int) -> KnnOptions:
+    def knn(self, options: SharedOptions, filters: Mapping[str, Any] | None, chunks: int) -> KnnOptions:
         """Return how the vectors are searched for so many chunks."""
         candidates = options.num_candidates or default_num_candidates(options.top_k)
         oversampling = options.oversample
@@ -70,6 +73,28 @@ class Target:
         return cosine_from_score(score) if self.info.similarity in ("cosine", "dot_product") else score
 
 
+def checked_vector(values: Sequence[float], info: IndexInfo) -> NDArray[np.float32]:
+    """Return a query's vector as an array.
+
+    :raises IndexContractError: If it has other dimensions than the index, is not finite, or no unit vector where the
+        index compares by dot product.
+    """
+    vector = np.asarray(values, dtype=np.float32)
+    if vector.ndim != 1 or not vector.size or info.dim not in (None, vector.size):
+        raise IndexContractError(
+            f"the query's vector has {' x '.join(map(str, vector.shape))} dimensions, index {info.name!r} has"
+            f" {info.dim}; embed queries with"
+            f" {info.fingerprint.model if info.fingerprint else 'the model the index was made with'}",
+            found=vector.size if vector.ndim == 1 else vector.shape,
+            expected=info.dim,
+        )
+    if info.similarity == "dot_product":
+        check_vector(vector, vector.size, name="the query")
+    elif not np.isfinite(vector).all():
+        raise IndexContractError("the query's vector holds values that are no finite numbers")
+    return vector
+
+
 def documents(hits: Iterable[Hit], *, collapses: bool) -> dict[str, Hit]:
     """Return the first hit of each document by the document's id; or, if nothing collapses, each hit by its own."""
     found: dict[str, Hit] = {}
@@ -78,23 +103,28 @@ def documents(hits: Iterable[Hit], *, collapses: bool) -> dict[str, Hit]:
     return found
 
 
+def some_alone(hits: Iterable[Hit]) -> bool:
+    """Tell whether some are no chunks of a document; the server collapses all such to one, whose others are missing."""
+    return any(hit["_source"].get(PARENT_ID) is None for hit in hits)
+
+
 def widening(
     target: Target,
-    options: SearchOptions,
-    questions: int,
+    options: SharedOptions,
+    questions: Sequence[int],
     bodies: Callable[[int, int], Sequence[Mapping[str, Any]]],
     first: int,
     log: Log | None,
-) -> Steps[list[list[Answer]]]:
+) -> Steps[dict[int, list[Answer]]]:
     """Ask all questions at once; those again among more chunks for which too few documents came, if there are more.
 
-    :param questions: How many there are.
+    :param questions: Their numbers.
     :param bodies: Number of a question and chunks to look among -> its searches.
     :param first: Chunks to look among at first.
-    :returns: The answers to each question.
+    :returns: The answers to each question, by its number.
     """
-    found: list[list[Answer]] = [[] for _ in range(questions)]
-    waiting, chunks = list(range(questions)), min(first, MAX_CANDIDATES)
+    found: dict[int, list[Answer]] = {}
+    waiting, chunks = list(questions), min(first, MAX_CANDIDATES)
     collapses = target.collapses(options)
     while waiting:
         asked = {number: bodies(number, chunks) for number in waiting}
@@ -116,6 +146,8 @@ def _has_more(bodies: Sequence[Mapping[str, Any]], answers: Sequence[Answer], to
     if len(documents((hit for some in hits for hit in some), collapses=True)) >= top_k:
         return False
     return any(
-        answer["hits"]["total"]["value"] >= chunks if "collapse" in body else len(some) == body["size"]
+        answer["hits"]["total"]["value"] >= chunks and not some_alone(some)
+        if "collapse" in body
+        else len(some) == body["size"]
         for body, answer, some in zip(bodies, answers, hits, strict=True)
     )

@@ -1,6 +1,7 @@
 """The measurements of searching, on a few passages."""
 
 import json
+import sys
 from collections import Counter
 
 import numpy as np
@@ -9,9 +10,9 @@ import pytest
 from bench.search import latency, load, recall, scifact
 from bench.search.__main__ import main
 from bench.search.corpus import Corpus, Passages, encoded, medquad, with_distractors
-from bench.search.indices import make_index
+from bench.search.indices import index_name, make_index
 from bench.search.latency import Latency, latencies
-from bench.search.ways import DENSE, HYBRID, STOCK, WORDS, Retrievers
+from bench.search.ways import BESIDE, DENSE, DOCUMENTS, HYBRID, STOCK, WORDS, Retrievers
 from es_ingest.tuning import exact
 from medte_eval.sources.beir import BeirSet
 from medte_haystack.errors import SearchError
@@ -98,9 +99,12 @@ class TestLatency:
         for name in "ab":
             assert {asked[name][number] - (number < 20) for number in range(30)} == {2}  # 20 to warm up
             assert [len(one) for one in found[name].rounds] == [30, 30]
-        rows = latency.rows(found, "a", "b")
+        rows = latency.rows(found, {"one": "a", "other": "b"})
         assert rows[2] == {"name": "c", "not_run": "unknown retriever"}
         assert "not run: unknown retriever" in latency.table(rows)
+        assert "to other (rounds)" in latency.table(rows).splitlines()[0]
+        assert rows[0]["ratios"]["one"] == (1.0, 1.0, 1.0)
+        assert rows[1]["ratios"]["one"][0] == pytest.approx(1 / rows[0]["ratios"]["other"][0])
         assert json.loads(json.dumps(rows))[0]["searches"] == 60
 
     def test_figures_are_medians_of_rounds(self):
@@ -146,13 +150,20 @@ def found(connection, passages):
         client.indices.delete(index=name)
 
 
+def test_an_index_of_another_mapping_has_another_name(passages, monkeypatch):
+    name = index_name(passages, "int8")
+    assert name == index_name(passages, "int8") != index_name(passages, "bbq")
+    monkeypatch.setattr(sys.modules["medte_haystack.index.mapping"], "_GRAPH", {"m": 16, "ef_construction": 100})
+    assert name != index_name(passages, "int8")
+
+
 class TestOnAServer:
     def test_every_way_finds(self, found):
         ways = found.ways(10)
-        for name in (STOCK, DENSE, f"{DENSE}, documents", WORDS, f"{HYBRID}, min_max", f"{HYBRID}, weighted"):
+        for name in (STOCK, DENSE, DOCUMENTS, WORDS, f"{HYBRID}, min_max", f"{HYBRID}, weighted"):
             assert len(ways[name](5)) == 10
         assert ways[STOCK](5)[0].id == ways[DENSE](5)[0].id == "d5#0"
-        rows = latency.rows(latencies(ways, 20, 1), STOCK, DENSE)
+        rows = latency.rows(latencies(ways, 20, 1), BESIDE)
         assert [row["name"] for row in rows if "not_run" in row] == [
             f"{HYBRID}, server_rrf",
             f"{HYBRID}, server_linear",

@@ -1,6 +1,7 @@
 """What both retrievers do, blocking and async, with bad input, with indices not for them, and without a server."""
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 from elastic_transport import AiohttpHttpNode, Urllib3HttpNode
@@ -53,7 +54,11 @@ class TestFilters:
         unknown = {"field": "meta.nubmer", "operator": "==", "value": 3}
         assert await way.ask(retriever, unit_vectors[0], unknown) == []
         assert "Filter on 'nubmer': no document of" in caplog.text
-        assert "Like it: number" in caplog.text
+        assert "is it misspelt? Like it: number" in caplog.text
+        for operator, value in (("!=", 3), ("not in", [3])):  # all documents differ, and nobody is told otherwise
+            unequal = {**unknown, "operator": operator, "value": value}
+            assert len(await way.ask(retriever, unit_vectors[0], unequal)) == 10
+        assert "holds for none" not in caplog.text
 
     async def test_on_text(self, way, retriever, unit_vectors):
         chosen = {"field": "content", "operator": "==", "value": "Text number 7."}
@@ -105,12 +110,33 @@ class TestOtherIndices:
         with pytest.raises(FingerprintMismatchError, match=r"version 2 of the index contract, this package reads 1"):
             await way.ask(way.kind(document_store=numbered, model=model), unit_vectors[0])
 
-    async def test_that_is_deleted_meanwhile(self, way, retriever, unit_vectors, connection, index):
+    async def test_that_is_deleted_meanwhile_and_made_anew(
+        self, way, retriever, unit_vectors, connection, index, make_store, documents
+    ):
         await way.ask(retriever, unit_vectors[0])
         with connection.client() as client:
             client.indices.delete(index=index)
         with pytest.raises(IndexMissingError, match="is not there"):
             await way.ask(retriever, unit_vectors[0])
+        make_store(model="bge-small").write_documents(documents[:5])
+        with pytest.raises(FingerprintMismatchError, match="bge-small"):
+            await way.ask(retriever, unit_vectors[0])
+
+    async def test_that_is_made_anew_between_two_searches(
+        self, way, numbered, unit_vectors, connection, index, make_store, documents, monkeypatch
+    ):
+        now = [0.0]
+        clock = SimpleNamespace(monotonic=lambda: now[0])
+        monkeypatch.setattr("medte_haystack.components.retriever.time", clock)
+        retriever = way.kind(document_store=numbered, model="minilm", top_k=1)
+        await way.ask(retriever, unit_vectors[0])
+        with connection.client() as client:
+            client.indices.delete(index=index)
+        make_store(model="bge-small").write_documents(documents[:5])
+        now[0] = 61.0
+        for _ in range(2):
+            with pytest.raises(FingerprintMismatchError, match="bge-small"):
+                await way.ask(retriever, unit_vectors[0])
 
 
 class TestTexts:
@@ -146,13 +172,13 @@ class TestTexts:
 
 
 class Falters:
-    """Breaks the connection of the next searches."""
+    """Breaks the connection of the next searches, or of what else is asked."""
 
-    left = 0
+    left, what = 0, "search"
 
     @classmethod
     def breaks(cls, target):
-        if "search" in target and cls.left:
+        if cls.what in target and cls.left:
             cls.left -= 1
             return True
         return False
@@ -179,7 +205,7 @@ class TestServerGone:
         node = FalteringAsyncNode if way.is_async else FalteringNode
         store = MedTEDocumentStore(hosts=connection.url, index=index, node_class=node)
         yield way.kind(document_store=store, model="minilm", top_k=1)
-        Falters.left = 0
+        Falters.left, Falters.what = 0, "search"
         store.close()
 
     async def test_for_a_moment(self, way, retriever, unit_vectors):
@@ -194,7 +220,13 @@ class TestServerGone:
         assert (caught.value.attempts, Falters.left) == (2, 0)
         assert [one.id for one in await way.ask(retriever, unit_vectors[7])] == ["d7"]
 
+    async def test_when_it_is_asked_for_the_fields_of_a_filter(self, way, retriever, unit_vectors):
+        await way.ask(retriever, unit_vectors[7])
+        Falters.left, Falters.what = 4, "include_defaults"  # and three retries of the client's
+        with pytest.raises(SearchError, match=r"not answered after 4 attempts"):
+            await way.ask(retriever, unit_vectors[7], {"field": "meta.other", "operator": "==", "value": 1})
+
     async def test_from_the_start(self, way):
         nowhere = MedTEDocumentStore(hosts="http://127.0.0.1:1", index="articles", max_retries=1)
-        with pytest.raises(SearchError, match=r"'articles' does not answer after 2 attempts: .*; is it running"):
+        with pytest.raises(SearchError, match=r"'articles' was not answered after 2 attempts: .*; is the server"):
             await way.ask(way.kind(document_store=nowhere), [1.0])

@@ -38,6 +38,19 @@ class TestIndex:
             1,
         )
 
+    def test_that_keeps_vectors_in_its_source_gives_them_back_as_numbers(
+        self, connection, contract_store, documents, index
+    ):
+        """As one does that was made before 9.2; what is in the source comes back as it was sent."""
+        contract_store.count_documents()
+        with connection.client() as client:
+            made = client.indices.get_mapping(index=index)[index]["mappings"]
+            client.indices.delete(index=index)
+            client.indices.create(index=index, mappings=made, settings={"index.mapping.exclude_source_vectors": False})
+        contract_store.close()
+        contract_store.write_documents(documents[:3])
+        np.testing.assert_array_equal(vectors_of(contract_store.filter_documents()), vectors_of(documents[:3]))
+
     def test_of_another_model_is_refused_with_both_names(self, contract_store, make_store):
         contract_store.count_documents()
         for other in (make_store(model="bge-small"), make_store(model="medte")):

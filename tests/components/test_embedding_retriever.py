@@ -1,5 +1,8 @@
 """The retriever over an index of the contract."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from haystack import Document, Pipeline
@@ -42,6 +45,17 @@ class TestRun:
         requests.clear()
         retriever.run(query)
         assert len(requests) == 1
+
+    def test_and_once_more_a_minute(self, store, query, requests, monkeypatch):
+        now = [0.0]
+        clock = SimpleNamespace(monotonic=lambda: now[0])
+        monkeypatch.setattr("medte_haystack.components.retriever.time", clock)
+        retriever = MedTEEmbeddingRetriever(document_store=store)
+        retriever.run(query)
+        requests.clear()
+        for now[0] in (59.0, 61.0, 62.0, 120.0):
+            retriever.run(query)
+        assert [sent.method for sent in requests] == ["POST", "GET", "POST", "POST", "POST"]
 
     async def test_async_finds_the_same(self, store, query):
         retriever = MedTEEmbeddingRetriever(document_store=store, model="minilm")
@@ -177,3 +191,19 @@ class TestAlias:
         move()
         with pytest.raises(FingerprintMismatchError, match=r"bge-small.*all-MiniLM"):
             retriever.run(query)
+
+    @pytest.mark.parametrize("model", ["minilm", None])
+    def test_to_an_index_of_other_dimensions(self, make_store, index, alias, move, documents, query, model):
+        retriever = MedTEEmbeddingRetriever(document_store=make_store(index=alias), model=model, top_k=1)
+        retriever.run(query)
+        wide = [replace(one, embedding=[*one.embedding, *[0.0] * 384]) for one in documents[:5]]
+        make_store(index=f"{index}-other", model="medte").write_documents(wide)
+        move()
+        if model:
+            for vector in (query, wide[0].embedding):
+                with pytest.raises(FingerprintMismatchError, match=r"all-MiniLM"):
+                    retriever.run(vector)
+        else:
+            assert retriever.run(wide[3].embedding)["documents"][0].id == "d3"
+            with pytest.raises(IndexContractError, match=r"has 384 dimensions, .* has 768"):
+                retriever.run(query)

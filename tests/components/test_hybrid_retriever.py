@@ -245,6 +245,11 @@ class TestLimits:
         with pytest.raises(IndexContractError, match=why):
             MedTEHybridRetriever(document_store=retriever.document_store, **{"top_k": 4, **options})
 
+    def test_exact_is_an_option_of_the_dense_search_alone(self, retriever, axes):
+        with pytest.raises(TypeError, match="exact"):
+            retriever.run_batch(["rash"], axes[:1], exact=True)
+        assert "exact" not in retriever.run("rash", near(axes, 1), explain=True)["explanation"]["options"]
+
     def test_a_vector_that_is_none(self, retriever):
         with pytest.raises(IndexContractError, match="has 3 dimensions"):
             retriever.run("rash", [1.0, 0.0, 0.0])

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from haystack import Document
 from haystack.errors import FilterError
+from haystack_integrations.document_stores.elasticsearch import ElasticsearchDocumentStore
 
+from es_ingest.cluster.node import InfoNode
 from medte_haystack import MedTEEmbeddingRetriever
 from medte_haystack.errors import IndexContractError
 from medte_haystack.index import chunk_id
@@ -176,6 +178,45 @@ class TestDocuments:
         assert len(MedTEEmbeddingRetriever(document_store=store, collapse=None).run([1.0, 0.0])["documents"]) == 1
 
 
+class TestDocumentsWithoutChunks:
+    """Documents that a stock store wrote beside the chunks: they have no `parent_id`, by which the server collapses."""
+
+    @pytest.fixture
+    def mixed(self, chunked, connection, index, unit_vectors):
+        """Behind the chunks of the long documents eight such documents, before the short ones."""
+        store = ElasticsearchDocumentStore(hosts=connection.url, index=index, node_class=InfoNode)
+        vectors = unit_vectors[7] + 0.5 * unit_vectors[60:68]
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        alone = [
+            Document(id=f"alone-{number}", content="Alone.", embedding=vector.tolist())
+            for number, vector in enumerate(vectors)
+        ]
+        store.write_documents(alone)
+        store.close()
+        return chunked
+
+    @pytest.mark.parametrize("exact", [False, True])
+    @pytest.mark.parametrize("top_k", [10, 100])
+    def test_each_comes(self, mixed, unit_vectors, exact, top_k):
+        vector = unit_vectors[7].tolist()
+        chunks = mixed.run(vector, top_k=300, exact=True)["documents"]
+        best = {one.meta.get("parent_id", one.id): one.id for one in reversed(chunks)}
+        wanted = [one.id for one in chunks if one.id in best.values()]
+        assert len([name for name in wanted if name.startswith("alone")]) == 8
+        found = mixed.run(vector, collapse=True, exact=exact, top_k=top_k)["documents"]
+        assert [one.id for one in found] == wanted[:top_k]
+
+    def test_it_takes_a_second_request_only_where_one_is_found(self, mixed, unit_vectors, requests):
+        vectors = unit_vectors[[20, 60, 7]]
+        single = [mixed.run(one.tolist(), collapse=True, top_k=1)["documents"] for one in vectors]
+        assert [one.id for (one,) in single[:2]] == ["short-0#0", "alone-0"]
+        for asked, count in (([0, 2], 1), ([1], 2), ([0, 1, 2], 2)):
+            requests.clear()
+            found = mixed.run_batch(vectors[asked], collapse=True, top_k=1)["documents"]
+            assert found == [single[number] for number in asked]
+            assert len(requests) == count
+
+
 class TestMany:
     async def test_a_batch_gives_what_single_searches_give(self, chunked, unit_vectors, requests):
         vectors = unit_vectors[:30]
@@ -224,13 +265,16 @@ class TestFilters:
         assert caplog.text.count("Filter on 'nubmer': no document of") == 1
         assert "Like it: number" in caplog.text
 
-    def test_a_field_that_came_since_is_known(self, quantised, query, documents, caplog):
+    def test_a_field_that_came_since_is_known(self, quantised, query, documents, caplog, requests):
         retriever = MedTEEmbeddingRetriever(document_store=quantised)
         retriever.run(query)
         new = Document(id="new", content="x", embedding=documents[0].embedding, meta={"fresh": "yes"})
         quantised.write_documents([new])
-        found = retriever.run(query, {"field": "meta.fresh", "operator": "==", "value": "yes"})["documents"]
-        assert [one.id for one in found] == ["new"]
+        for asked in (2, 1):
+            requests.clear()
+            found = retriever.run(query, {"field": "meta.fresh", "operator": "==", "value": "yes"})["documents"]
+            assert [one.id for one in found] == ["new"]
+            assert len(requests) == asked
         assert "Filter on" not in caplog.text
 
     def test_whether_a_field_is_there_may_be_asked_of_any(self, quantised, query, caplog):

@@ -2,10 +2,11 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from elasticsearch import AsyncElasticsearch
+from elasticsearch import ApiError, AsyncElasticsearch
 
 from medte_haystack.errors import FingerprintMismatchError, IndexContractError, IndexMissingError
 from medte_haystack.index import (
@@ -43,6 +44,10 @@ def server(client):
     return run(client, detect_server())
 
 
+def error_of(status):
+    return ApiError("no", meta=SimpleNamespace(status=status), body={})
+
+
 def has_english(client) -> bool:
     return "analyzer [english]" not in str(
         client.options(ignore_status=400).indices.analyze(analyzer="english", text="fevers")
@@ -57,6 +62,18 @@ class TestDetect:
     async def test_the_same_by_the_async_client(self, connection, server):
         async with AsyncElasticsearch(connection.url) as client:
             assert await run_async(client, detect_server()) == server
+
+    @pytest.mark.parametrize("status", [429, 503])
+    @pytest.mark.parametrize("closed", [0, 1])
+    def test_a_server_that_is_too_busy_is_not_one_that_does_not_tell(self, status, closed):
+        """Neither at the first way to ask, nor where that one is closed at the second."""
+        steps = detect_server()
+        next(steps)
+        if closed:
+            steps.throw(error_of(403))
+        with pytest.raises(ApiError) as caught:
+            steps.throw(error_of(status))
+        assert caught.value.status_code == status
 
     @pytest.mark.parametrize(
         ("version", "base64_vectors", "excludes_vectors", "base64_doc_values"),

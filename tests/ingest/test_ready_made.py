@@ -8,6 +8,7 @@ import pytest
 
 from es_ingest.corpus import Corpus
 from es_ingest.ingest import Ingester
+from es_ingest.records import Record
 from es_ingest.search import Searcher
 from medte_haystack.encoder import Encoder
 from medte_haystack.model_identity import fingerprint_of_vectors
@@ -132,3 +133,17 @@ def test_what_does_not_go_together_is_refused_before_an_index_is_made(
     assert done.returncode == status, done.stderr
     assert said in " ".join(done.stderr.replace("│", " ").split())
     assert not client.indices.exists(index=index)
+
+
+def test_an_index_that_keeps_vectors_in_its_source_gets_numbers(client, index):
+    """As one does that was made before 9.2; what is in the source comes back as it was sent."""
+    vectors, made_by = unit_vectors(3, 384), fingerprint_of_vectors("minilm", 384)
+    Ingester(client, index, None, vectors_by=made_by)
+    made = client.indices.get_mapping(index=index)[index]["mappings"]
+    client.indices.delete(index=index)
+    client.indices.create(index=index, mappings=made, settings={"index.mapping.exclude_source_vectors": False})
+    records = [Record(f"n{number}", "", "Note.", {}, "notes", vector) for number, vector in enumerate(vectors)]
+    Ingester(client, index, None, vectors_by=made_by).run(records)
+    found = stored(client, index)
+    for number, vector in enumerate(vectors):
+        np.testing.assert_array_equal(np.array(found[f"n{number}"]["embedding"], np.float32), vector)

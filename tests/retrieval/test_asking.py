@@ -10,7 +10,7 @@ from elasticsearch import ApiError, NotFoundError
 from medte_haystack.errors import IndexMissingError, SearchError
 from medte_haystack.index import run as carry_out
 from medte_haystack.retrieval import asking
-from medte_haystack.retrieval.asking import Log, ask
+from medte_haystack.retrieval.asking import Log, ask, looked_up
 
 BUSY = {"status": 429, "error": {"type": "es_rejected_execution_exception", "reason": "queue is full"}}
 BAD = {"status": 400, "error": {"root_cause": [{"type": "x", "reason": "no such field"}], "type": "y", "reason": "z"}}
@@ -130,6 +130,29 @@ def test_busy_twice_names_the_searches():
         run(Client(lambda number: BUSY, lambda number: BUSY), 2)
 
 
+def test_only_those_are_named_that_were_not_answered():
+    client = Client(lambda number: BUSY if number == 1 else found(number), status(503))
+    with pytest.raises(SearchError, match="not answered after 2 attempts") as caught:
+        run(client, 5)
+    assert caught.value.failures == {1: "code 503"}
+
+
+@pytest.mark.parametrize(
+    ("answers", "code"),
+    [
+        ([status(400)], 400),
+        ([status(503), status(429)], 429),
+        ([NoConnection("reset"), NoConnection("reset")], None),
+        ([lambda number: BAD], 400),
+        ([lambda number: BUSY, lambda number: BUSY], 429),
+    ],
+)
+def test_an_error_has_the_servers_status(answers, code):
+    with pytest.raises(SearchError) as caught:
+        run(Client(*answers), 2)
+    assert caught.value.status == code
+
+
 def test_an_index_that_is_gone():
     body = {"error": {"root_cause": [{"type": "index_not_found_exception", "reason": "no such index"}]}}
     with pytest.raises(IndexMissingError, match="is not there any more"):
@@ -141,8 +164,28 @@ def test_an_index_that_is_gone():
 
 def test_credentials_that_may_not_search():
     body = {"error": {"type": "security_exception", "reason": "action is unauthorized"}}
-    with pytest.raises(SearchError, match=r"is not allowed: action is unauthorized; .* privilege read"):
+    with pytest.raises(SearchError, match=r"is not allowed: action is unauthorized; .* privileges read"):
         run(Client(ApiError("no", meta=SimpleNamespace(status=403), body=body)), 1)
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "says"),
+    [
+        (status(403), 403, "refused a search of index 'articles': code 403"),
+        (status(429), 429, "index 'articles' was not answered: code 429; is the server running and not overloaded"),
+        (NoConnection("reset", errors=(NoConnection("reset"),)), None, "was not answered after 2 attempts"),
+    ],
+)
+def test_what_is_looked_up_fails_as_a_search_does(fault, code, says):
+    def steps():
+        yield lambda client: client.fail()
+
+    def fail():
+        raise fault
+
+    with pytest.raises(SearchError, match=says) as caught:
+        carry_out(SimpleNamespace(fail=fail), looked_up("articles", steps()))
+    assert caught.value.status == code
 
 
 def test_the_log_has_each_search_without_its_vector_and_all_requests():

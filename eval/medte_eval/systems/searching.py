@@ -19,7 +19,7 @@ from medte_eval.systems.texts import Texts
 from medte_haystack.encoder import Encoder
 from medte_haystack.index import MAX_CANDIDATES, default_num_candidates, run
 from medte_haystack.index.contract import PARENT_ID
-from medte_haystack.retrieval import Hit, SearchOptions, Target, searchable
+from medte_haystack.retrieval import Hit, SharedOptions, Target, searchable
 from medte_haystack.retrieval.asking import ask
 from medte_haystack.retrieval.target import documents
 
@@ -39,7 +39,7 @@ _PAIR = "PairClassification"
 class _Ids(Target):
     """A target whose hits come with no more than the ids of their documents."""
 
-    def shown(self, options: SearchOptions) -> dict[str, Any]:  # noqa: ARG002
+    def shown(self, options: SharedOptions) -> dict[str, Any]:  # noqa: ARG002
         return {"_source": [PARENT_ID]}
 
 

@@ -4,12 +4,12 @@ const FILTER = "f.";
 
 /** @returns {{query: string, selected: Object<string, string[]>}} */
 export function readAddress(search) {
-  const selected = {};
+  const selected = Object.create(null); // a field may be called constructor
   const parameters = new URLSearchParams(search);
   for (const [name, value] of parameters) {
     if (name.startsWith(FILTER)) (selected[name.slice(FILTER.length)] ??= []).push(value);
   }
-  return { query: parameters.get("q") ?? "", selected };
+  return { query: (parameters.get("q") ?? "").trim(), selected };
 }
 
 export function writeAddress({ query, selected }) {

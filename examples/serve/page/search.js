@@ -76,8 +76,8 @@ async function askServed(signal) {
 }
 
 function go(changes) {
-  Object.assign(state, changes);
-  const address = `?${writeAddress(state)}`;
+  const address = `?${writeAddress({ ...state, ...changes })}`;
+  Object.assign(state, readAddress(address));
   if (address !== location.search) history.pushState(null, "", address);
   search();
 }

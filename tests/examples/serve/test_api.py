@@ -145,18 +145,25 @@ def test_openapi_types_every_parameter(server) -> None:
     [
         ({}, "required"),
         ({"query": ""}, "at least 1"),
-        ({"query": " \n"}, "query is empty"),
+        *(({"query": " \n", "mode": mode}, "query is empty") for mode in ("hybrid", "dense", "lexical")),
         ({"query": "x", "mode": "sparse"}, "hybrid"),
         ({"query": "x", "top_k": 101}, "100"),
         ({"query": "x", "filters": {"source": "NIDDK"}}, "filter language"),
         ({"query": "x", "filters": {"field": "content", "operator": "==", "value": "x"}}, "analysed text"),
         ({"query": "x", "filters": {"field": "meta.source", "operator": "like", "value": "x"}}, "like"),
+        ({"query": "x", "filters": {"field": "meta.chunk_index", "operator": "==", "value": "many"}}, '"many"'),
     ],
 )
 def test_what_cannot_be_searched_for_is_told(server, body, says) -> None:
     answer = search(server, **body)
     assert answer.status_code == 422
     assert says in str(answer.json()["detail"])
+
+
+def test_facets_of_a_value_that_the_field_cannot_have_are_the_callers_fault(server) -> None:
+    answer = requests.post(f"{server.url}/facets", json={"selected": {"chunk_index": ["abc"]}}, timeout=30)
+    assert answer.status_code == 422
+    assert '"abc"' in answer.json()["detail"]
 
 
 def test_an_unknown_document_is_not_found(server) -> None:
@@ -183,7 +190,9 @@ def test_the_page_allows_only_what_is_its_own(server) -> None:
 
 
 def test_logs_hold_neither_queries_nor_texts(server) -> None:
-    search(server, query="a telling question", filters={"field": "meta.source", "operator": "like", "value": "x"})
+    for field, operator in (("meta.source", "like"), ("meta.chunk_index", "==")):
+        search(server, query="x", filters={"field": field, "operator": operator, "value": "a telling value"})
+    requests.post(f"{server.url}/facets", json={"selected": {"chunk_index": ["a telling value"]}}, timeout=30)
     search(server, query="a telling question")
     requests.get(f"{server.url}/?q=a+telling+question", timeout=30)
     assert "telling" not in "".join(server.said)

@@ -6,12 +6,16 @@ import socket
 import subprocess
 import sys
 import tarfile
+from types import ModuleType
 
 import pytest
+import requests
+from fastapi import HTTPException
 from rich.console import Console
 
 from es_ingest.data import medquad_sample
 from es_ingest.faults import Exit
+from medte_haystack import MedTETextEmbedder
 
 
 @pytest.fixture
@@ -78,3 +82,32 @@ def test_the_sample_is_indexed_once(serve_folder, connection, index, tmp_path, m
 
 def _first(client, index):
     return client.search(index=index, query={"term": {"chunk_index": 0}}, size=1)["hits"]["hits"][0]["_id"]
+
+
+def test_it_listens_on_the_other_loopback_address(serve, connection, served_index) -> None:
+    with serve("--es", connection.url, "--index", served_index, "--host", "::1") as running:
+        assert running.url.startswith("http://[::1]:")
+        assert requests.get(f"{running.url}/health", timeout=30).status_code == 200
+        elsewhere = {"Host": "evil.example"}
+        assert requests.get(f"{running.url}/health", headers=elsewhere, timeout=30).status_code == 400
+
+
+async def test_words_alone_are_searched_for_without_the_model(
+    serve_folder, connection, served_index, monkeypatch
+) -> None:
+    folder = ModuleType("serve_search")
+    folder.__path__ = [str(serve_folder / "pipelines" / "search")]
+    monkeypatch.setitem(sys.modules, "serve_search", folder)
+    for name, value in {"ES_URL": connection.url, "SEARCH_INDEX": served_index, "SEARCH_MODEL": "minilm"}.items():
+        monkeypatch.setenv(name, value)
+    search = importlib.import_module("serve_search.pipeline_wrapper").PipelineWrapper()
+    search.setup()
+
+    async def fail(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(MedTETextEmbedder, "run_async", fail)
+    assert len((await search.run_api_async("kidney stones", "lexical"))["documents"]) == 10
+    with pytest.raises(HTTPException, match="internal error"):
+        await search.run_api_async("kidney stones", "dense")
+    await search.store.close_async()

@@ -42,3 +42,16 @@ async def test_an_agent_is_told_what_is_wrong(server) -> None:
             result = await mcp.call_tool("search", asked)
             assert result.isError
             assert says in result.content[0].text
+
+
+async def test_the_log_holds_nothing_of_what_an_agent_asked(server) -> None:
+    async with (
+        streamable_http_client(f"{server.url}/mcp") as (reading, writing, _),
+        ClientSession(reading, writing) as mcp,
+    ):
+        await mcp.initialize()
+        for wrong in ({"operator": "like", "value": "telling"}, {"value": "telling"}):
+            filters = {"operator": "AND", "conditions": [{"field": "meta.source", **wrong}]}
+            assert (await mcp.call_tool("search", {"query": "telling", "filters": filters})).isError
+        assert (await mcp.call_tool("search", {"query": "telling", "top_k": "telling"})).isError
+    assert "telling" not in "".join(server.said)

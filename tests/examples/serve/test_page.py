@@ -1,6 +1,7 @@
 """The search page in a real browser: by keyboard, with filters, by its address, and when things go wrong."""
 
 import signal
+from urllib.parse import quote
 
 import pytest
 import requests
@@ -92,6 +93,22 @@ def test_search_by_keyboard_alone(look, server) -> None:
     look.press("/")
     assert look.focused() == "query"
     assert look.driver.execute_script("return document.activeElement.value") == QUERY, "the / is not typed"
+
+
+@pytest.mark.parametrize("field", ["__proto__", "constructor", "toString"])
+def test_a_field_may_have_any_name(look, server, records, field) -> None:
+    look.driver.get(f"{server.url}/?q=kidney&f.{field}=y")
+    look.settled()
+    assert look.text("#status") == "Nothing found."
+    look.driver.get(f"{server.url}/document.html?q=kidney&f.{field}=y&id={quote(records[0].id)}")
+    look.eventually(lambda: records[0].title in look.text("body"))
+
+
+def test_an_address_without_a_word_searches_for_nothing(look, server) -> None:
+    look.driver.get(f"{server.url}/?q=%20")
+    look.eventually(lambda: look.all(".filters input"))
+    assert look.text("#status") == ""
+    assert not look.all(".fault")
 
 
 def test_the_skip_link_leads_to_the_results(look, server) -> None:

@@ -47,7 +47,9 @@ class Answer(TypedDict):
 
     mode: Mode
     documents: Annotated[list[Passage], Field(description="The best first.")]
-    took_ms: Annotated[float, Field(description="Milliseconds of the whole pipeline, embedding included.")]
+    took_ms: Annotated[
+        float, Field(description="Milliseconds of the whole pipeline, with the embedding where there is one.")
+    ]
 
 
 def passage(document: Document, rank: int, mode: Mode) -> Passage:

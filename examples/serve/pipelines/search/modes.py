@@ -8,11 +8,15 @@ from .answers import Mode
 
 
 def search_pipeline(store: MedTEDocumentStore, model: str, mode: Mode) -> Pipeline:
-    """Embed the query, then search by its vector, by its words, or by both; each source document comes once."""
+    """Search by the query's vector, by its words, or by both; each source document comes once.
+
+    For words alone nothing is embedded: the retriever's `query_embedding` may be any unit vector.
+    """
     pipeline = Pipeline()
-    pipeline.add_component("embedder", MedTETextEmbedder(model=model))
     pipeline.add_component("retriever", _retriever(store, model, mode))
-    pipeline.connect("embedder.embedding", "retriever.query_embedding")
+    if mode != "lexical":
+        pipeline.add_component("embedder", MedTETextEmbedder(model=model))
+        pipeline.connect("embedder.embedding", "retriever.query_embedding")
     return pipeline
 
 

@@ -8,11 +8,12 @@ import os
 import time
 from typing import Annotated, Any, get_args
 
+from fastapi import HTTPException
 from hayhooks import BasePipelineWrapper
 from pydantic import Field
 
 from es_ingest.cluster.connection import connection_from_url
-from medte_haystack import MedTEDocumentStore
+from medte_haystack import MedTEDocumentStore, MedTETextEmbedder
 
 from .answers import Answer, Mode, passage
 from .faults import http_error
@@ -34,6 +35,7 @@ class PipelineWrapper(BasePipelineWrapper):
         self.pipelines = {mode: search_pipeline(self.store, self.model, mode) for mode in get_args(Mode)}
         for pipeline in self.pipelines.values():
             pipeline.warm_up()
+        self.any_vector = MedTETextEmbedder(model=self.model).run("")["embedding"]
 
     async def run_api_async(
         self,
@@ -53,12 +55,19 @@ class PipelineWrapper(BasePipelineWrapper):
         :param neighbours: Passages wanted before and after each one that is found.
         :returns: What was found, and how long it took.
         """
+        if not query.strip():
+            raise HTTPException(422, "the query is empty; give some text to search for")
         asked: dict[str, Any] = {"filters": filters, "top_k": top_k, "neighbours": neighbours}
+        inputs: dict[str, Any] = {"retriever": asked}
         if mode != "dense":
             asked["query"] = query
+        if mode == "lexical":
+            asked["query_embedding"] = self.any_vector
+        else:
+            inputs["embedder"] = {"text": query}
         started = time.perf_counter()
         try:
-            result = await self.pipelines[mode].run_async({"embedder": {"text": query}, "retriever": asked})
+            result = await self.pipelines[mode].run_async(inputs)
         except Exception as error:  # hayhooks would make it a 500
             raise http_error(error) from error
         found = result["retriever"]["documents"]
