@@ -47,6 +47,7 @@ _BACKOFF = bulk.Backoff(tries=40, patient=True)
 _REPORTED = 20
 _COUNTED: dict[str, dict[str, Any]] = {"documents": {"match_all": {}}, "vectors": {"exists": {"field": EMBEDDING}}}
 _COPIED_SETTINGS = ("index.mapping.", "index.refresh_interval")
+_VECTORS_IN_SOURCE = "index.mapping.exclude_source_vectors"  # a new index keeps them apart, and takes base64 then
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +193,11 @@ class _Rebuilding:
             replicas=replicas,
             fields={name: field for name, field in self.fields.items() if name not in OWN_FIELDS},
             meta=self.build.to_meta(),
-            more_settings={name: value for name, value in self.settings.items() if name.startswith(_COPIED_SETTINGS)},
+            more_settings={
+                name: value
+                for name, value in self.settings.items()
+                if name.startswith(_COPIED_SETTINGS) and name != _VECTORS_IN_SOURCE
+            },
         )
 
     def copy(self, stop: Stop) -> None:

@@ -19,7 +19,16 @@ from es_ingest.stream.locking import LedgerError
 from es_ingest.stream.stopping import Stop
 from es_ingest.stream.target import ledger_path, target_of
 from medte_haystack.errors import IndexContractError, IndexMissingError
-from medte_haystack.index import QUANTISATIONS, Server, describe_index, knn_body, run
+from medte_haystack.index import (
+    QUANTISATIONS,
+    IndexSpec,
+    Server,
+    create_index,
+    describe_index,
+    detect_server,
+    knn_body,
+    run,
+)
 from tests.indices.conftest import MADE_BY, records, wait_for
 
 NO = "not looked at"
@@ -52,6 +61,20 @@ def test_by_json_where_the_server_knows_no_base64(client, index, fill, stored, m
     old, new = stored(index), stored(done.index)
     assert vectors(old) == vectors(new)
     assert old == new
+
+
+def test_vectors_in_source_are_numbers_or_kept_apart(client, index, fill, stored):
+    """Older servers keep them in `_source`, as they were sent."""
+    if not run(client, detect_server()).gives_vectors_on_request:
+        pytest.skip("this server keeps all of them in _source")
+    shape = IndexSpec(MADE_BY, "int8", replicas=0, more_settings={"index.mapping.exclude_source_vectors": False})
+    run(client, create_index(index, shape, run(client, detect_server())))
+    fill(index, records(20))
+    found = client.search(index=index, size=20)["hits"]["hits"]
+    assert all(isinstance(hit["_source"]["embedding"], list) for hit in found)
+    done = rebuild(client, index)
+    assert not any("embedding" in hit["_source"] for hit in client.search(index=done.index)["hits"]["hits"])
+    assert vectors(stored(done.index)) == vectors(stored(index))
 
 
 def test_what_is_not_named_stays_as_it_is(client, index, fill):
