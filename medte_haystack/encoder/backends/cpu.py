@@ -41,13 +41,8 @@ class Cpu:
     device = "cpu"
 
     def __init__(self, files: ModelFiles, precision: str) -> None:
-        for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
-            os.environ.setdefault(name, str(_KERNELS))  # read when the first kernel is made
         self.precision = precision
-        self.parallel = usable_cores()
-        if torch.get_num_threads() > self.parallel:  # a lone text would wait for threads that the quota stops
-            logger.info("PyTorch uses %d threads from now on, all that this process may", self.parallel)
-            torch.set_num_threads(self.parallel)
+        self.parallel = settle()
         self._model = self._load(files)
         self._in_memory = Halving(self._model, _TOKENS, self.device)
         torch.empty(_LARGE, dtype=torch.uint8)  # once freed, glibc keeps blocks of up to that size for the next batch
@@ -132,6 +127,17 @@ def lacks(precision: str) -> str | None:
 def has_onednn() -> bool:
     """Tell whether this PyTorch was built with oneDNN."""
     return bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
+
+
+def settle() -> int:
+    """Have PyTorch keep few kernels and use no more threads than this process may; return how many those are."""
+    for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+        os.environ.setdefault(name, str(_KERNELS))  # read when the first kernel is made
+    cores = usable_cores()
+    if torch.get_num_threads() > cores:  # a lone text would wait for threads that the quota stops
+        logger.info("PyTorch uses %d threads from now on, all that this process may", cores)
+        torch.set_num_threads(cores)
+    return cores
 
 
 def usable_cores() -> int:

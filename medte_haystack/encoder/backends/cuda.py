@@ -28,11 +28,14 @@ _LONGEST_RECORDED = 1024  # tokens of a lone text
 _LEAST = {"bf16": (8, 0), "fp8": (8, 9)}  # compute capability
 
 
-def lacks(precision: str, device: str) -> str | None:
-    """Return what a GPU, or this PyTorch, lacks for a precision; None if nothing."""
+def lacks(precision: str, device: str, *, flash: bool = True) -> str | None:
+    """Return what a GPU, or this PyTorch, lacks for a precision; None if nothing.
+
+    :param flash: Whether attention is computed by FlashAttention's kernel, as it is here.
+    """
     if precision == "fp32":
         return None
-    if torch.version.hip is not None or not torch.backends.cuda.is_flash_attention_available():
+    if flash and (torch.version.hip is not None or not torch.backends.cuda.is_flash_attention_available()):
         return "FlashAttention in this build of PyTorch"
     has, wants = torch.cuda.get_device_capability(device), _LEAST[precision]
     if has < wants:
