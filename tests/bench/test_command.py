@@ -33,6 +33,7 @@ def test_a_run_is_json_with_a_row_for_every_way(comparison, tiny, corpus):
     assert len(ours["seconds"]) == 2
     assert ours["tokens_per_second"] > 0
     assert ours["peak_mb"] > 10
+    assert ours["cosine_min"] is None  # the tiny model's weights are random
     assert "medte" in found["workers"]["medte-fp32"]["versions"]
     (shown,) = tables(found)
     assert shown.count("not run: ImportError") == 1
