@@ -54,6 +54,13 @@ class TestLocate:
         assert files.folder == tiny
         assert (files.spec.name, files.spec.hub_id, files.spec.revision, files.spec.dim) == ("tiny", "", None, 32)
 
+    def test_a_folder_is_found_again_from_elsewhere(self, tiny, tmp_path, monkeypatch):
+        monkeypatch.chdir(tiny.parent)
+        files = locate(tiny.name)
+        monkeypatch.chdir(tmp_path.parent)
+        assert files.folder == tiny
+        assert files.weights_sha256() == locate(tiny).weights_sha256()
+
     def test_the_weights_identity_is_their_sha256_and_follows_a_change(self, tiny):
         weights = tiny / "model.safetensors"
         before = locate(str(tiny)).weights_sha256()

@@ -31,7 +31,6 @@ from medte_haystack.errors import MedTEError
 class Ready:
     """The model is loaded."""
 
-    precision: str
     token_budget: int
     parallel: int
 
@@ -87,7 +86,7 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001  raised again in the parent
         answers.put(Failure(None, portable(error)))
         sys.exit(1)
-    answers.put(Ready(backend.precision, backend.token_budget, backend.parallel))
+    answers.put(Ready(backend.token_budget, backend.parallel))
     while True:
         serve(backend, waiting, answers)
 

@@ -233,7 +233,7 @@ class Child:
                 self._ready.set_exception(error)
             case Failure(number, error) if number in self._asked:
                 self._asked.pop(number).set_exception(error)
-            case Ready(_, token_budget, parallel):
+            case Ready(token_budget, parallel):
                 self.token_budget, self.parallel = token_budget, parallel
                 self._ready.set_result(None)
             case Log(logger, level, message):
