@@ -2,11 +2,12 @@ import json
 
 import pytest
 
-from bench.encode import query
+from bench.encode import query, shapes
 from bench.encode.__main__ import main
 from bench.encode.compare import Comparison, by_length, tables
 from bench.encode.plot import draw
 from bench.encode.query import one_query, query_table
+from bench.encode.shapes import find_shapes, minilm_folder
 from bench.encode.stream import stream_line, stream_memory
 from bench.encode.texts import Counter
 from bench.encode.ways import REFERENCE, WAYS, find_ways
@@ -99,6 +100,19 @@ def test_wrong_options_are_told_before_anything_runs(arguments, message, capsys)
         main(arguments)
     assert ended.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_each_tokenizer_has_a_model_of_its_own(tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setenv("MEDTE_CACHE", str(tmp_path))
+    monkeypatch.setattr(shapes, "random_bert", lambda folder, source: made.append(folder) or minilm_folder())
+    (tmp_path / "tokenizer.json").write_text("{}")
+    for tokenizer in (None, tmp_path):
+        find_shapes(["base"], tokenizer)
+    assert len(set(made)) == 2
+    assert {folder.parent for folder in made} == {tmp_path / "bench"}
+    with pytest.raises(ValueError, match="nowhere holds no tokenizer"):
+        find_shapes(["base"], tmp_path / "nowhere")
 
 
 def test_help_says_what_is_always_run(capsys):
