@@ -74,6 +74,11 @@ def test_single_queries_are_timed_below_the_embedder_too(tiny, corpus, fake, mon
     assert "MedTETextEmbedder.run / bare forward pass" in query_table(found)
 
 
+def test_texts_without_a_question_of_that_length_are_told(tiny, corpus):
+    with pytest.raises(ValueError, match="no question of 900 tokens"):
+        one_query(tiny, corpus, "cpu", 5, tokens=900)
+
+
 def test_the_reference_always_runs_first():
     assert [way.name for way in find_ways(["medte-bf16", "haystack"], "cpu")] == [REFERENCE, "medte-bf16", "haystack"]
     on_gpu = {way.name for way in find_ways(None, "cuda")}
