@@ -135,8 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     options.add_argument(
         "--precisions",
         type=_precisions,
-        default="fp32,bf16,int8",
-        help=f"of {','.join(PRECISIONS)}; fp32 is what the others are compared with",
+        help=f"of {','.join(PRECISIONS)}; fp32, with which the others are compared, bf16 and int8 or, on a GPU, fp8",
     )
     options.add_argument("--device", help="cpu, cuda; a GPU where there is one")
     return options
@@ -153,7 +152,10 @@ def _measure_all(chosen: argparse.Namespace) -> list[Result]:
     from datasets.utils.logging import disable_progress_bar
 
     from medte_eval.tasks import find_tasks
+    from medte_haystack.encoder.backends.choose import find_devices
 
+    devices = find_devices(chosen.device)  # a wrong one is told before anything is read
+    precisions = chosen.precisions or ["fp32", "bf16", "fp8" if devices[0].startswith("cuda") else "int8"]
     disable_progress_bar()
     if chosen.scifact is None:
         print(f"SciFact is not run: {_ADVICE}", file=sys.stderr)
@@ -165,7 +167,7 @@ def _measure_all(chosen: argparse.Namespace) -> list[Result]:
     for task in tasks:
         task.load_data()  # a wrong folder is told before a model is loaded
     results: list[Result] = []
-    for one in measure(tasks, chosen.model, chosen.precisions, chosen.device):
+    for one in measure(tasks, chosen.model, precisions, chosen.device):
         results.append(one)
         print(f"{one.task} in {one.precision} done", file=sys.stderr)
     return results

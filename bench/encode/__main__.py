@@ -20,7 +20,7 @@ from typing import Any, Self
 from bench.alternating import parser, positive
 from bench.encode import plot
 from bench.encode.compare import CEILING, Comparison, by_length, tables
-from bench.encode.process import Worker
+from bench.encode.process import Worker, WorkerError
 from bench.encode.query import one_query, query_table
 from bench.encode.shapes import SHAPES, Shape, find_shapes
 from bench.encode.stream import stream_line, stream_memory
@@ -77,12 +77,15 @@ def main(arguments: Sequence[str]) -> None:
     chosen = options.parse_args(arguments)
     try:
         inputs = Inputs.of(chosen)
-    except (ValueError, ReadError, MedTEError) as error:
+    except (ValueError, ReadError, MedTEError, WorkerError) as error:
         options.error(str(error))
     report = {"machine": inputs.machine, "device": inputs.device, "options": _stated(chosen)}
-    for text in measure(chosen, inputs, report):
-        print(text, end="\n\n", flush=True)
-        _write(chosen.json, report)  # so far: a long run that is stopped leaves its first parts
+    try:
+        for text in measure(chosen, inputs, report):
+            print(text, end="\n\n", flush=True)
+            _write(chosen.json, report)  # so far: a long run that is stopped leaves its first parts
+    except (ValueError, WorkerError) as error:
+        options.error(str(error))
 
 
 def measure(chosen: argparse.Namespace, inputs: Inputs, report: dict[str, Any]) -> Iterator[str]:

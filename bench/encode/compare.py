@@ -63,7 +63,8 @@ class Comparison:
 
         turns = session.rounds(texts, self.rounds, measure)
         rates = median_rates(each_round)
-        found = rows(self.ways, texts, turns, dict(session.failed), dict(session.about), rates, shape.dimensions)
+        about = dict(session.about)
+        found = rows(self.ways, texts, turns, dict(session.failed), about, rates, shape.dimensions, real=shape.real)
         return {
             "name": texts.name,
             "texts": len(texts.texts),

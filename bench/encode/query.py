@@ -28,8 +28,11 @@ def one_query(
     The queries differ, so that no cache of repeated ones can help.
 
     :param precision: What ours computes in; sentence-transformers computes in fp32, its default.
+    :raises ValueError: If there is no question of so many tokens.
     """
     queries = corpus.queries(Counter(shape.folder, shape.max_tokens), tokens, repeats)
+    if not queries:
+        raise ValueError(f"there is no question of {tokens} tokens in these texts")
     model = {"folder": str(shape.folder), "device": device}
     options = {"medte": {**model, "precision": precision}, "sentence-transformers": model}
     asked = [

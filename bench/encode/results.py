@@ -62,6 +62,8 @@ def rows(
     about: Mapping[str, Mapping[str, Any]],
     rates: Mapping[str, float],
     dimensions: Dimensions,
+    *,
+    real: bool = True,
 ) -> list[Row]:
     """Make a row of each way.
 
@@ -69,6 +71,8 @@ def rows(
     :param failed: Why others did not run.
     :param about: What the workers told of themselves.
     :param rates: Best matrix products of this machine, in operations a second, by precision.
+    :param real: Whether the model's weights are trained ones; the vectors of random ones hardly differ, so their
+        cosines are left out.
     """
     reference = turns.get(REFERENCE)
     found = []
@@ -81,7 +85,7 @@ def rows(
         precision = about.get(way.name, {}).get("precision")
         rate = rates.get(precision or "")
         ceiling = None if rate is None else tokens_per_second(rate, dimensions, texts.lengths)
-        least, mean = (None, None) if reference is None else cosines(reference.vectors, done.vectors)
+        least, mean = (None, None) if reference is None or not real else cosines(reference.vectors, done.vectors)
         found.append(
             Row(
                 way.name,

@@ -1,7 +1,7 @@
 """The models that are encoded with: BERT-base with random weights, and MiniLM with its real ones."""
 
+import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -39,11 +39,6 @@ def minilm_folder() -> Path:
     from medte_haystack.encoder import locate
 
     return locate("minilm").folder
-
-
-def cache_folder() -> Path:
-    """Return where models made here are kept."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "medte" / "bench"
 
 
 def random_bert(folder: Path, tokenizer: Path, **config: Any) -> Path:
@@ -96,7 +91,13 @@ def describe(name: str, folder: Path, *, real: bool) -> Shape:
 
 
 def _base(tokenizer: Path | None) -> Shape:
-    return describe("base", random_bert(cache_folder() / "bert-base-random", tokenizer or minilm_folder()), real=False)
+    from medte_haystack.encoder.backends.cache import cache_folder
+
+    source = tokenizer or minilm_folder()
+    if not (source / "tokenizer.json").is_file():
+        raise ValueError(f"{source} holds no tokenizer.json")
+    made_of = hashlib.sha256((source / "tokenizer.json").read_bytes()).hexdigest()
+    return describe("base", random_bert(cache_folder() / "bench" / f"bert-base-{made_of[:16]}", source), real=False)
 
 
 def _minilm(tokenizer: Path | None) -> Shape:  # noqa: ARG001  it has its own
@@ -110,7 +111,7 @@ def find_shapes(names: Sequence[str], tokenizer: Path | None = None) -> list[Sha
     """Make the shapes of these names.
 
     :param tokenizer: Folder with a tokenizer for `base`, where the package with MiniLM's is not installed.
-    :raises ValueError: If a name is not known.
+    :raises ValueError: If a name is not known, or the folder holds no tokenizer.
     """
     unknown = next((name for name in names if name not in SHAPES), None)
     if unknown is not None:

@@ -16,22 +16,9 @@ import sys
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any, TextIO
 
 import numpy as np
-from numpy.typing import NDArray
-
-
-class EncodingWay(Protocol):
-    """What a loader makes, if it encodes."""
-
-    def about(self) -> dict[str, Any]:
-        """Return precision, device and versions."""
-        ...
-
-    def encode(self, texts: list[str], **options: Any) -> tuple[float, NDArray[Any]]:
-        """Return the seconds it took and the vectors, shape (n, dim)."""
-        ...
 
 
 class Server:

@@ -288,7 +288,7 @@ class Encoder:
             self._stats += done
 
 
-@lru_cache(maxsize=1)  # a process pool sends the same encoder with every task
+@lru_cache(maxsize=2)  # a process pool sends the same encoder, or query and document encoder, with every task
 def _load_again(
     kind: type[Encoder], files: ModelFiles, device: str, precision: str, max_tokens: int, dim: int
 ) -> Encoder:

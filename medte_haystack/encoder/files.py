@@ -106,7 +106,8 @@ def locate(
     model = fspath(model)
     row = find_row(model)
     if row is None and model and (folder := Path(model).expanduser()).is_dir():
-        spec = ModelSpec(folder.resolve().name, "", None, 0, "mean")
+        folder = folder.resolve()  # what is read later must not depend on the process's folder
+        spec = ModelSpec(folder.name, "", None, 0, "mean")
         return ModelFiles(describe(folder, spec), folder)
     if row is None:
         if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", model):

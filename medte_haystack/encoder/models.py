@@ -170,6 +170,13 @@ def describe(folder: Path, row: ModelSpec) -> ModelSpec:
     positions = usable_positions(config) or row.max_tokens
     stated = read_json(folder / "config_sentence_transformers.json")
     prompts = stated.get("prompts") or {}
+    if not isinstance(prompts, dict):
+        raise ModelError(
+            f"{folder / 'config_sentence_transformers.json'}: prompts is {prompts!r}, not an object; mend it or"
+            " fetch the model again",
+            path=str(folder),
+            value=prompts,
+        )
     kept = _kept_dimensions(folder, stated.get("truncate_dim"), dim)
     return replace(
         row,
@@ -200,7 +207,10 @@ def usable_positions(config: Mapping[str, Any]) -> int | None:
 
 def _refuse_other_modules(folder: Path) -> None:
     path = folder / "modules.json"
-    kinds = [str(one["type"]).rpartition(".")[2] for one in _parse(path)] if path.is_file() else []
+    modules = _parse(path) if path.is_file() else []
+    if not isinstance(modules, list) or not all(isinstance(one, dict) and "type" in one for one in modules):
+        raise ModelError(f"{path} is no list of modules with their types; fetch the model again", path=str(path))
+    kinds = [str(one["type"]).rpartition(".")[2] for one in modules]
     others = [kind for kind in kinds if kind not in _MODULES]
     if others:
         raise ModelError(

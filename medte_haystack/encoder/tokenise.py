@@ -4,9 +4,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Encoding, Tokenizer, normalizers
 
 from medte_haystack.encoder.files import ModelFiles
 from medte_haystack.encoder.models import read_json, usable_positions
@@ -87,7 +87,10 @@ class Tokeniser:
             raise EncoderOptionError(
                 f"max_tokens is {max_tokens}; model {files.spec.name!r} takes 3 to {positions}", max_tokens=max_tokens
             )
-        return cls(files.folder, max_tokens or files.spec.max_tokens, int(config.get("vocab_size") or 0))
+        tokeniser = cls(files.folder, max_tokens or files.spec.max_tokens, int(config.get("vocab_size") or 0))
+        if read_json(files.folder / "sentence_bert_config.json").get("do_lower_case"):
+            _lower(tokeniser.hf_tokenizer)
+        return tokeniser
 
     def __call__(self, texts: Sequence[str]) -> Tokens:
         """Return the ids of each text; a text that is too long keeps its first tokens and the closing one.
@@ -137,3 +140,13 @@ def _load(folder: Path) -> Tokenizer:
         return tokenizer
     except Exception as error:
         raise ModelError(f"{path} cannot be loaded ({error}); fetch the model again", path=str(path)) from error
+
+
+def _lower(tokenizer: Tokenizer) -> None:
+    """Have a tokenizer lower texts first, unless it does so anyway, as sentence-transformers does."""
+    before: Any = tokenizer.normalizer
+    steps = [] if before is None else [before]
+    if isinstance(before, normalizers.Sequence):
+        steps = [before[at] for at in range(len(before))]
+    if not any(isinstance(step, normalizers.Lowercase) for step in steps):
+        tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *steps])

@@ -2,11 +2,12 @@ import json
 
 import pytest
 
-from bench.encode import query
+from bench.encode import query, shapes
 from bench.encode.__main__ import main
 from bench.encode.compare import Comparison, by_length, tables
 from bench.encode.plot import draw
 from bench.encode.query import one_query, query_table
+from bench.encode.shapes import find_shapes, minilm_folder
 from bench.encode.stream import stream_line, stream_memory
 from bench.encode.texts import Counter
 from bench.encode.ways import REFERENCE, WAYS, find_ways
@@ -33,6 +34,7 @@ def test_a_run_is_json_with_a_row_for_every_way(comparison, tiny, corpus):
     assert len(ours["seconds"]) == 2
     assert ours["tokens_per_second"] > 0
     assert ours["peak_mb"] > 10
+    assert ours["cosine_min"] is None  # the tiny model's weights are random
     assert "medte" in found["workers"]["medte-fp32"]["versions"]
     (shown,) = tables(found)
     assert shown.count("not run: ImportError") == 1
@@ -72,6 +74,11 @@ def test_single_queries_are_timed_below_the_embedder_too(tiny, corpus, fake, mon
     assert "MedTETextEmbedder.run / bare forward pass" in query_table(found)
 
 
+def test_texts_without_a_question_of_that_length_are_told(tiny, corpus):
+    with pytest.raises(ValueError, match="no question of 900 tokens"):
+        one_query(tiny, corpus, "cpu", 5, tokens=900)
+
+
 def test_the_reference_always_runs_first():
     assert [way.name for way in find_ways(["medte-bf16", "haystack"], "cpu")] == [REFERENCE, "medte-bf16", "haystack"]
     on_gpu = {way.name for way in find_ways(None, "cuda")}
@@ -98,6 +105,19 @@ def test_wrong_options_are_told_before_anything_runs(arguments, message, capsys)
         main(arguments)
     assert ended.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_each_tokenizer_has_a_model_of_its_own(tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setenv("MEDTE_CACHE", str(tmp_path))
+    monkeypatch.setattr(shapes, "random_bert", lambda folder, source: made.append(folder) or minilm_folder())
+    (tmp_path / "tokenizer.json").write_text("{}")
+    for tokenizer in (None, tmp_path):
+        find_shapes(["base"], tokenizer)
+    assert len(set(made)) == 2
+    assert {folder.parent for folder in made} == {tmp_path / "bench"}
+    with pytest.raises(ValueError, match="nowhere holds no tokenizer"):
+        find_shapes(["base"], tmp_path / "nowhere")
 
 
 def test_help_says_what_is_always_run(capsys):

@@ -64,6 +64,7 @@ def test_a_wrong_folder_is_told(tmp_path, capsys):
     [
         (["--precisions", "fp32,fp7"], "unknown precision in 'fp32,fp7'; there are auto, fp32"),
         (["--precisions", ","], "unknown precision in ','"),
+        (["--device", "cdua"], "device 'cdua' is unknown"),
         (["--queries", "0"], "--queries: '0' is not a whole number of 1 or more"),
     ],
 )

@@ -18,9 +18,9 @@ def _turns(*seconds, batch=32, vectors=VECTORS):
     return Turns(list(seconds), batch, {"peak_mb": 100.0}, vectors)
 
 
-def _rows(turns, names, failed=None, rates=None):
+def _rows(turns, names, failed=None, rates=None, **more):
     about = {name: {"precision": "fp32"} for name in turns}
-    return rows([WAYS[name] for name in names], TEXTS, turns, failed or {}, about, rates or {}, SHAPE)
+    return rows([WAYS[name] for name in names], TEXTS, turns, failed or {}, about, rates or {}, SHAPE, **more)
 
 
 def test_a_row_is_made_of_the_median_round():
@@ -52,6 +52,12 @@ def test_without_the_reference_there_are_no_ratios_but_speeds():
 def test_the_best_batch_size_is_shown():
     (_, best) = _rows({REFERENCE: _turns(1.0), "st-fp32-best": _turns(1.0, batch=8)}, [REFERENCE, "st-fp32-best"])
     assert "best batch (8)" in table("title", [best])
+
+
+def test_cosines_of_random_weights_are_left_out():
+    (row,) = _rows({REFERENCE: _turns(1.0)}, [REFERENCE], real=False)
+    assert (row.cosine_min, row.cosine_mean, row.ratio) == (None, None, 1.0)
+    assert table("title", [row]).splitlines()[-1].split()[-3:-1] == ["-", "-"]
 
 
 def test_cosines_do_not_depend_on_lengths():

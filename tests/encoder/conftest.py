@@ -93,3 +93,38 @@ def edit_json():
         path.write_text(json.dumps({**value, **changes}))
 
     return edit
+
+
+class CountingBackend:
+    """Stands for a device: the vector of a text is its number of tokens, everywhere."""
+
+    precision, token_budget, parallel = "fp32", 16, 1
+
+    def __init__(self, device="cpu"):
+        self.device = device
+        self.batches = []
+
+    def embed(self, batches):
+        for batch in batches:
+            self.batches.append(batch)
+            yield np.repeat(np.asarray([[len(one)] for one in batch], dtype=np.float32), 384, axis=1)
+
+    def embed_one(self, ids):
+        return np.full(384, len(ids), dtype=np.float32)
+
+
+@pytest.fixture
+def counting_backend() -> type[CountingBackend]:
+    return CountingBackend
+
+
+@pytest.fixture
+def fake_encoder(encoder) -> Encoder:
+    return Encoder(encoder.files, Tokeniser.of(encoder.files, 64), CountingBackend())
+
+
+@pytest.fixture
+def prefixed(encoder) -> Encoder:
+    spec = type(encoder.spec)("prefixed", "", None, 384, "mean", query_prefix="query: ")
+    files = ModelFiles(spec, encoder.files.folder)
+    return Encoder(files, Tokeniser.of(files), CountingBackend())

@@ -3,8 +3,11 @@
 import logging
 import pickle
 import queue
+from contextlib import nullcontext
 
 import numpy as np
+import pytest
+import torch
 
 from medte_haystack.encoder.backends import child
 from medte_haystack.encoder.backends.child import Failure, Vectors, portable, serve, unpacked
@@ -50,6 +53,31 @@ class TestChild:
             else:
                 assert isinstance(answer, Vectors)
                 assert answer.vectors.tolist() == [[answer.number]]
+
+    @pytest.mark.parametrize("lost", [True, False])
+    def test_it_ends_when_its_gpu_is_lost(self, monkeypatch, capsys, lost):
+        def synchronize(device):
+            assert device == "cuda:1"
+            if lost:
+                raise RuntimeError("CUDA error: an illegal memory access was encountered\nmore")
+
+        class Ended(BaseException):
+            pass
+
+        def end(status):
+            raise Ended(status)
+
+        monkeypatch.setattr(torch.cuda, "synchronize", synchronize)
+        monkeypatch.setattr(child.os, "_exit", end)
+        waiting, answers, backend = queue.SimpleQueue(), Kept(), Stumbling()
+        backend.device = "cuda:1"
+        for number in (13, 14):
+            waiting.put((number, [[number]]))
+        with pytest.raises(Ended, match="1") if lost else nullcontext():
+            serve(backend, waiting, answers)
+            serve(backend, waiting, answers)
+        assert [type(answer) for answer in answers.all] == ([Failure] if lost else [Failure, Vectors])
+        assert ("cuda:1 no more, and ends: CUDA error: an illegal" in capsys.readouterr().err) == lost
 
     def test_ids_are_unpacked(self):
         flat, lengths = np.asarray([1, 2, 3, 4], dtype=np.int32), np.asarray([1, 0, 3], dtype=np.int32)

@@ -166,6 +166,23 @@ class TestPrecision:
         with pytest.raises(EncoderOptionError, match="lacks FlashAttention in this build of PyTorch"):
             choose(files, "cuda", "bf16")
 
+    def test_of_another_model_needs_no_flash_attention_but_the_gpu(self, tiny, edit_json, gpus, monkeypatch):
+        edit_json(tiny / "config.json", hidden_act="relu")
+        monkeypatch.setattr(
+            choosing,
+            "_load_fallback",
+            lambda _, devices, precision, __: SimpleNamespace(device=devices[0], precision=precision),
+        )
+        gpus(1)
+        monkeypatch.setattr(torch.backends.cuda, "is_flash_attention_available", lambda: False)
+        assert choose(locate(str(tiny)), "cuda", "bf16").precision == "bf16"
+        gpus(1, (7, 5))
+        with pytest.raises(EncoderOptionError, match=r"lacks compute capability 8\.0"):
+            choose(locate(str(tiny)), "cuda", "bf16")
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+        with pytest.raises(EncoderOptionError, match="'bf16' is not to be had on mps"):
+            choose(locate(str(tiny)), "mps", "bf16")
+
     def test_a_gpu_that_fails_in_bf16_computes_in_fp32_if_nothing_was_asked(self, files, gpus, monkeypatch, caplog):
         gpus(1)
 

@@ -151,7 +151,7 @@ import psutil
 from medte_haystack.encoder import locate
 from medte_haystack.encoder.backends.cpu import Cpu, lacks
 backend = Cpu(locate(sys.argv[1]), "fp32" if lacks("bf16") else "bf16")
-for number in (300, 600):
+for number in (150, 300):
     lengths = ([random.randint(3, 60) for _ in range(random.randint(9, 30))] for _ in range(number))
     for _ in backend.embed([[101] * length for length in batch] for batch in lengths):
         pass
@@ -170,7 +170,7 @@ def test_memory_does_not_grow_with_the_shapes_of_batches(tiny_model):
         check=True,
     )
     before, after = map(int, done.stdout.split())
-    assert after - before < 300  # MB; it is three times that without a bound
+    assert after - before < 40  # MB; with 64 kernels kept instead of some for each core it is 120
 
 
 class TestAttention:

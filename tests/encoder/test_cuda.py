@@ -11,7 +11,7 @@ import torch
 
 from medte_haystack.encoder.backends import cuda
 from medte_haystack.encoder.backends.cuda import Cuda
-from medte_haystack.encoder.backends.cuda_forward import Forward, attend_by_text, attend_flash
+from medte_haystack.encoder.backends.cuda_forward import Forward, attend_by_text
 from medte_haystack.encoder.backends.cuda_layout import Layout, Link
 from medte_haystack.encoder.backends.memory import DeviceMemoryError
 from medte_haystack.encoder.backends.packed import PackedBert
@@ -81,22 +81,6 @@ class TestForward:
         expected = forward(torch.from_numpy(layout.block), layout)
         layout.block[3 : layout.tokens] = 999
         torch.testing.assert_close(forward(torch.from_numpy(layout.block), layout), expected)
-
-    def test_the_reference_attention_holds_the_layout_to_its_longest(self):
-        states = torch.zeros(5, 2, 4)
-        with pytest.raises(ValueError, match="a text of 3 tokens, though the longest should have 2"):
-            attend_by_text(states, states, states, torch.tensor([0, 3, 5]), 2)
-
-    def test_the_flash_kernel_is_called_as_its_schema_says(self):
-        operator = torch.ops.aten._flash_attention_forward.default
-        names = [argument.name for argument in operator._schema.arguments]
-        assert names[:11] == [
-            *("query", "key", "value", "cum_seq_q", "cum_seq_k", "max_q", "max_k", "dropout_p", "is_causal"),
-            *("return_debug_mask", "scale"),
-        ]
-        query, key, value = torch.empty(3, 16, 2, 8, device="meta", dtype=torch.bfloat16)
-        offsets = torch.empty(3, device="meta", dtype=torch.int32)
-        assert attend_flash(query, key, value, offsets, 128).shape == (16, 2, 8)
 
 
 class Watching(Link):
@@ -220,6 +204,41 @@ class TestLoneTexts:
             "RuntimeError: CUDA error: operation not permitted when stream is capturing"
         )
 
+    def test_usual_queries_find_their_pass_recorded(self, minilm):
+        assert sorted(on_cpu(minilm)._recorded._passes) == [16, 32]
+
+    @pytest.mark.parametrize("place", ["recording", "its end", "a copy"])
+    def test_memory_that_does_not_suffice_is_no_reason_to_give_up_recording(self, tiny, caplog, place):
+        class Short(Link):
+            full = False
+
+            def record(self, run):
+                try:
+                    if self.full and place != "a copy":
+                        raise torch.OutOfMemoryError("CUDA out of memory.")
+                finally:
+                    if self.full and place == "its end":
+                        raise RuntimeError("operation failed due to a previous error during capture")
+                return run
+
+            def upload(self, array):
+                if self.full and place == "a copy":
+                    self.full = False  # for the next attempt
+                    raise torch.OutOfMemoryError("CUDA out of memory.")
+                return super().upload(array)
+
+        link = Short()
+        backend = on_cpu(locate(str(tiny)), link=link)
+        text = [101, *[2000] * (10 if place == "a copy" else 40), 102]
+        (expected,) = backend.embed([[text]])
+        link.full = True
+        np.testing.assert_allclose(backend.embed_one(text), expected[0], atol=1e-6)
+        link.full = False
+        np.testing.assert_allclose(backend.embed_one(text), expected[0], atol=1e-6)
+        assert backend._recorded._works
+        assert len(backend._recorded._passes) == (2 if place == "a copy" else 3)
+        assert not caplog.records
+
     def test_a_recording_that_gives_other_vectors_is_not_used(self, tiny, caplog):
         class Wrong(Link):
             def record(self, run):
@@ -254,6 +273,13 @@ class TestLoading:
 
         with pytest.raises(EncoderOptionError, match=r"cpu cannot compute this model in bf16.*no kernel image.*fp32"):
             Cuda(locate(str(tiny)), "cpu", "bf16", link=Link(), attend=no_kernel)
+
+    def test_a_gpu_that_computes_nonsense(self, tiny, caplog):
+        def nonsense(query, *_):
+            return torch.full_like(query, float("nan"))
+
+        with pytest.raises(EncoderOptionError, match=r"cannot compute this model in bf16.*NaN or infinite.*take fp32"):
+            Cuda(locate(str(tiny)), "cpu", "bf16", link=Link(), attend=nonsense)
 
     def test_a_model_that_does_not_fit_into_memory(self, tiny):
         def full(*arguments):

@@ -1,14 +1,15 @@
 """Parts of the GPU's way that stand alone: the layout of a batch, and products in e4m3."""
 
 import random
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
-from medte_haystack.encoder.backends.cuda_forward import EightLinear
+from medte_haystack.encoder.backends.cuda_forward import EightLinear, attend_by_text, attend_flash
 from medte_haystack.encoder.backends.cuda_layout import Layout, size_above
-from medte_haystack.encoder.backends.cuda_steps import E4M3, Steps, quantise
+from medte_haystack.encoder.backends.cuda_steps import E4M3, Steps, fixed, quantise
 from medte_haystack.encoder.bert import Affine
 
 
@@ -75,3 +76,33 @@ class TestE4M3:
         eight, scale = Steps.of(E4M3, 1e-12, compiled=False).activate(inner.bfloat16(), bias)
         expected = torch.nn.functional.gelu(inner + bias)
         torch.testing.assert_close(eight.float() * scale, expected, rtol=1 / 8, atol=0.02)
+
+
+class TestAttention:
+    def test_the_reference_attention_holds_the_layout_to_its_longest(self):
+        states = torch.zeros(5, 2, 4)
+        with pytest.raises(ValueError, match="a text of 3 tokens, though the longest should have 2"):
+            attend_by_text(states, states, states, torch.tensor([0, 3, 5]), 2)
+
+    def test_the_flash_kernel_is_called_as_its_schema_says(self):
+        operator = torch.ops.aten._flash_attention_forward.default
+        names = [argument.name for argument in operator._schema.arguments]
+        assert names[:11] == [
+            *("query", "key", "value", "cum_seq_q", "cum_seq_k", "max_q", "max_k", "dropout_p", "is_causal"),
+            *("return_debug_mask", "scale"),
+        ]
+        query, key, value = torch.empty(3, 16, 2, 8, device="meta", dtype=torch.bfloat16)
+        offsets = torch.empty(3, device="meta", dtype=torch.int32)
+        assert attend_flash(query, key, value, offsets, 128).shape == (16, 2, 8)
+
+
+def test_models_do_not_use_up_each_others_kernels(monkeypatch):
+    """PyTorch compiles a code object 8 times, then computes it uncompiled."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True), torch.inference_mode():
+        for dim in range(8, 56, 8):
+            steps = Steps.of(torch.bfloat16, 1e-12, compiled=True)
+            weight, bias = fixed(torch.ones(dim), "cpu"), fixed(torch.zeros(dim), "cpu")
+            for tokens in (3, 5, 7):
+                states, _ = steps.add(torch.randn(tokens, dim), torch.zeros(tokens, dim), weight, bias)
+                assert states.shape == (tokens, dim)

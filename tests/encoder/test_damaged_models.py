@@ -216,3 +216,17 @@ class TestTokenizer:
         (tiny / "tokenizer.json").unlink()
         shutil.copy(minilm_folder / "vocab.txt", tiny)
         assert load(tiny).tokeniser(texts) == with_json
+
+
+@pytest.mark.parametrize("modules", ['{"type": "Transformer"}', "[1]", '[{"path": ""}]', "null"])
+def test_a_list_of_modules_that_is_none(tiny, modules):
+    (tiny / "modules.json").write_text(modules)
+    with pytest.raises(ModelError, match=r"modules\.json is no list of modules"):
+        load(tiny)
+
+
+@pytest.mark.parametrize("prompts", [["query: "], "query: "])
+def test_prompts_that_are_no_object(tiny, edit_json, prompts):
+    edit_json(tiny / "config_sentence_transformers.json", prompts=prompts)
+    with pytest.raises(ModelError, match=r"prompts is .*, not an object"):
+        load(tiny)

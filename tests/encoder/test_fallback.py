@@ -14,6 +14,7 @@ from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from medte_haystack.encoder import ModelFiles, Tokeniser, locate
+from medte_haystack.encoder.backends import cpu
 from medte_haystack.encoder.backends.choose import choose
 from medte_haystack.encoder.backends.sentence_transformers import SentenceTransformersBackend
 from medte_haystack.errors import EncoderOptionError, ModelError
@@ -186,6 +187,23 @@ def test_bf16_is_near(make):
 def test_precisions_that_are_for_bert_only(make, precision):
     with pytest.raises(EncoderOptionError, match=rf"'{precision}' is there for BERT-shaped.*'mpnet'.*fp32 or bf16"):
         choose(locate(str(make("mpnet"))), "cpu", precision)
+
+
+def test_bf16_where_the_processor_lacks_it(make, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True})
+    with pytest.raises(EncoderOptionError, match=r"'bf16' is not to be had.*lacks AVX512_BF16.*take auto or fp32"):
+        choose(locate(str(make("distilbert"))), "cpu", "bf16")
+
+
+def test_it_keeps_to_the_cores_that_it_may_use(make, monkeypatch):
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    monkeypatch.setattr(cpu, "usable_cores", lambda: 2)
+    try:
+        choose(locate(str(make("distilbert"))), "cpu", "fp32")
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_without_sentence_transformers(make, monkeypatch):

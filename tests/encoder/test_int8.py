@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from safetensors.torch import load_file, save_file
 
 from medte_haystack.encoder import Encoder
@@ -164,6 +165,44 @@ class TestCache:
         with caplog.at_level(logging.WARNING):
             np.testing.assert_array_equal(load(tiny).encode(["fever"]), first)
         assert not caplog.records
+
+    def test_other_users_can_read_what_was_made(self, tiny, folder):
+        before = os.umask(0o022)
+        try:
+            load(tiny)
+        finally:
+            os.umask(before)
+        assert {path.stat().st_mode & 0o044 for path in folder.iterdir()} == {0o044}
+
+    @pytest.mark.parametrize("chosen", ["~nobody-of-that-name", None])
+    def test_a_user_without_a_home(self, tiny, monkeypatch, caplog, chosen):
+        def unknown(*_):
+            raise RuntimeError("Could not determine home directory.")
+
+        monkeypatch.delenv("MEDTE_CACHE", raising=False)
+        monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+        if chosen:
+            monkeypatch.setenv("MEDTE_CACHE", chosen)
+        else:
+            monkeypatch.setattr(cache.Path, "home", unknown)
+        assert load(tiny).encode(["fever"]).shape == (1, 32)
+        assert "there is no home folder to keep files in" in caplog.text
+        assert "set MEDTE_CACHE" in caplog.text
+
+    def test_waiting_for_another_process_is_told(self, tiny, folder, monkeypatch):
+        load(tiny)
+        (path,) = models_in(folder)
+        monkeypatch.setattr(cache, "_SILENCE", 0.01)
+        held, told = FileLock(path.with_suffix(".lock")), []
+        held.acquire()
+
+        def warning(message, *_):
+            told.append(message)
+            held.release()
+
+        monkeypatch.setattr(cache.logger, "warning", warning)
+        load(tiny)
+        assert told == ["waiting until another process has calibrated the same model (%s)"]
 
     def test_a_folder_that_cannot_be_written_to(self, tiny, folder, monkeypatch, caplog):
         def full(*_, **__):

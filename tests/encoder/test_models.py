@@ -6,6 +6,7 @@ import socket
 import time
 
 import pytest
+from sentence_transformers.sentence_transformer.modules import Transformer
 
 from medte_haystack.encoder import DEFAULT_MODEL, MODELS, Encoder, locate
 from medte_haystack.encoder.models import ModelSpec, _registry, find_row
@@ -53,6 +54,13 @@ class TestLocate:
         assert files.folder == tiny
         assert (files.spec.name, files.spec.hub_id, files.spec.revision, files.spec.dim) == ("tiny", "", None, 32)
 
+    def test_a_folder_is_found_again_from_elsewhere(self, tiny, tmp_path, monkeypatch):
+        monkeypatch.chdir(tiny.parent)
+        files = locate(tiny.name)
+        monkeypatch.chdir(tmp_path.parent)
+        assert files.folder == tiny
+        assert files.weights_sha256() == locate(tiny).weights_sha256()
+
     def test_the_weights_identity_is_their_sha256_and_follows_a_change(self, tiny):
         weights = tiny / "model.safetensors"
         before = locate(str(tiny)).weights_sha256()
@@ -78,6 +86,28 @@ class TestLocate:
         hub.folder = tiny
         with pytest.raises(ModelError, match=r"'gte-base' should have 768 dimensions, .* has 32"):
             locate("gte-base")
+
+
+@pytest.mark.parametrize(
+    "normalizer",
+    [
+        None,
+        {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True, "lowercase": False},
+        {"type": "Sequence", "normalizers": [{"type": "NFC"}]},
+        {"type": "Sequence", "normalizers": [{"type": "Replace", "pattern": {"String": "F"}, "content": "p"}]},
+        {"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "Lowercase"}]},
+    ],
+)
+def test_texts_are_lowered_where_the_model_says_so(tiny, edit_json, normalizer):
+    edit_json(tiny / "tokenizer.json", normalizer=normalizer)
+    edit_json(tiny / "tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast")
+    edit_json(tiny / "sentence_bert_config.json", do_lower_case=True)
+    theirs = Transformer(str(tiny), do_lower_case=True).tokenizer
+    for text in ("Fever", "FIÈVRE and Chills"):
+        assert Encoder.load(tiny, device="cpu").tokeniser([text]).ids == [theirs(text)["input_ids"]]
+    edit_json(tiny / "sentence_bert_config.json", do_lower_case=False)
+    as_they_are = Encoder.load(tiny, device="cpu").tokeniser(["Fever", "fever"]).ids
+    assert (as_they_are[0] == as_they_are[1]) == ("Lowercase" in str(normalizer))
 
 
 class Hub:

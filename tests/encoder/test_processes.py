@@ -10,6 +10,7 @@ import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -163,6 +164,48 @@ class TestEnds:
         monkeypatch.setattr("medte_haystack.encoder.backends.processes._PROGRAM", "import sys; sys.exit(3) # {module}")
         with pytest.raises(ProcessError, match="ended with status 3"):
             next(Processes(files, ["cpu"], "fp32").embed(batches(1)))
+
+    def test_an_interrupt_in_the_middle_of_a_message(self, files, alone):
+        backend = Processes(files, ["cpu"], "fp32")
+        (one,) = backend._started()
+        whole = one._requests
+
+        class Interrupted:
+            def write(self, data):
+                whole.write(bytes(data)[: len(data) // 2])
+                whole.flush()
+                raise KeyboardInterrupt
+
+        one._requests = Interrupted()
+        with pytest.raises(KeyboardInterrupt):
+            next(backend.embed(batches(1)))
+        one._requests = whole
+        assert (one.failed, one.load()) == (True, 0)
+        (found,) = backend.embed(batches(1))  # by a new one
+        np.testing.assert_allclose(found, next(alone.embed(batches(1))), atol=1e-6)
+        backend.close()
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+    def test_a_forked_process_does_not_keep_them(self, files):
+        backend = Processes(files, ["cpu"], "fp32")
+        backend.start()
+        (started,) = pids(backend)
+        reader, writer = os.pipe()
+        if not (fork := os.fork()):
+            os.close(writer)
+            os.read(reader, 1)  # lives until the parent lets it go
+            os._exit(0)
+        backend._children[0]._requests.close()  # as when the parent is killed
+        assert gone(started)
+        os.close(writer)
+        os.waitpid(fork, 0)
+        backend.close()
+
+    def test_entries_of_the_path_that_are_no_strings(self, files, monkeypatch):
+        monkeypatch.setattr(sys, "path", [Path("src"), *sys.path])
+        backend = Processes(files, ["cpu"], "fp32")
+        assert len(list(backend.embed(batches(2)))) == 2
+        backend.close()
 
     @pytest.mark.parametrize("way", ["closed", "collected"])
     def test_they_end_when_the_backend_is(self, files, way):

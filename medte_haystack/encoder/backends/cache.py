@@ -8,12 +8,12 @@ once one waits for the other, and a file appears whole or not at all.
 import hashlib
 import logging
 import os
-import tempfile
+import secrets
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import AcquireReturnProxy, FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -27,22 +27,34 @@ logger = logging.getLogger(__name__)
 
 _FORMAT = 3  # raise it when the way of quantising changes
 _HASH = "sha256"
-_PATIENCE = 600  # seconds that another process may take to calibrate
+_TOKENISING = ("config.json", "tokenizer.json", "vocab.txt", "sentence_bert_config.json")
+_SILENCE, _PATIENCE = 3, 600  # seconds that another process is waited for without a word, and in all
 
 
 def cache_folder() -> Path:
-    """Return where quantised models are kept: ``MEDTE_CACHE``, or `medte` in the user's cache folder."""
-    if chosen := os.environ.get("MEDTE_CACHE"):
-        return Path(chosen).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "medte"
+    """Return where quantised models are kept: ``MEDTE_CACHE``, or `medte` in the user's cache folder.
+
+    :raises FileNotFoundError: If the user has no home folder, and nothing else is named.
+    """
+    try:
+        if chosen := os.environ.get("MEDTE_CACHE"):
+            return Path(chosen).expanduser()
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "medte"
+    except RuntimeError as error:  # a user that the system does not know, as in many containers
+        raise FileNotFoundError(f"there is no home folder to keep files in ({error}); set MEDTE_CACHE") from error
 
 
 def quantised(files: ModelFiles, bert: Bert) -> list[Int8Layer]:
     """Return a model's layers in 8 bits, from the cache if it has them; a cache that is of no use is done without."""
-    path = cache_folder() / f"{files.spec.name.replace('/', '--')}-int8-{_key(files)[:16]}.safetensors"
+    name = f"{files.spec.name.replace('/', '--')}-int8-{_key(files)[:16]}.safetensors"
+    try:
+        path = cache_folder() / name
+    except FileNotFoundError as error:
+        _warn(Path("~"), error)
+        return _calibrated(files, bert)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        alone = FileLock(path.with_suffix(".lock")).acquire(timeout=_PATIENCE)
+        alone = _locked(path.with_suffix(".lock"))
     except OSError as error:  # a timeout is one too
         if (layers := _read(path, len(bert.layers))) is not None:  # made before, by someone who may write there
             return layers
@@ -57,6 +69,15 @@ def quantised(files: ModelFiles, bert: Bert) -> list[Int8Layer]:
             except (OSError, SafetensorError) as error:
                 _warn(path, error)
         return layers
+
+
+def _locked(path: Path) -> AcquireReturnProxy[FileLock]:
+    lock = FileLock(path)
+    try:
+        return lock.acquire(timeout=_SILENCE)  # so long another process may read the model
+    except Timeout:
+        logger.warning("waiting until another process has calibrated the same model (%s)", path)
+        return lock.acquire(timeout=_PATIENCE)
 
 
 def _warn(path: Path, error: Exception) -> None:
@@ -75,7 +96,7 @@ def _calibrated(files: ModelFiles, bert: Bert) -> list[Int8Layer]:
 
 
 def _key(files: ModelFiles) -> str:
-    read = [TEXTS, *(files.folder / name for name in ("config.json", "tokenizer.json", "vocab.txt"))]
+    read = [TEXTS, *(files.folder / name for name in _TOKENISING)]
     hashes = [hashlib.sha256(path.read_bytes()).hexdigest() for path in read if path.is_file()]
     spec = files.spec
     wanted = (_FORMAT, files.weights_sha256(), spec.max_tokens, spec.query_prefix, spec.passage_prefix, *hashes)
@@ -109,18 +130,20 @@ def _read(path: Path, layers: int) -> list[Int8Layer] | None:
 
 def _write(path: Path, layers: list[Int8Layer]) -> None:
     tensors = {
-        f"{number}.{linear}.{part}": tensor
+        f"{number}.{linear.name}.{part.name}": getattr(getattr(layer, linear.name), part.name)
         for number, layer in enumerate(layers)
-        for linear, weights in asdict(layer).items()
-        for part, tensor in weights.items()
+        for linear in fields(Int8Layer)
+        for part in fields(Int8Weights)
     }
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.stem, suffix=".part", delete=False) as file:
-        part = Path(file.name)
+    unfinished = path.with_name(f"{path.stem}-{secrets.token_hex(8)}.part")
     try:
-        save_file(tensors, part, metadata={_HASH: _hash(tensors)})
-        part.replace(path)
+        unfinished.touch()
+        mode = unfinished.stat().st_mode  # the umask's; safetensors makes files that nobody else may read
+        save_file(tensors, unfinished, metadata={_HASH: _hash(tensors)})
+        unfinished.chmod(mode)
+        unfinished.replace(path)
     finally:
-        part.unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)
 
 
 def _hash(tensors: Mapping[str, Tensor]) -> str:

@@ -1,7 +1,7 @@
 """The process behind one device of several: takes batches of token ids from its parent and answers with vectors.
 
 Messages are pickled, one after another, on standard input and output; what libraries print goes to the error output.
-The process ends when its input ends, so also when the parent is killed.
+The process ends when its input ends, so also when the parent is killed, and when its GPU is lost for it.
 
     -> (files, device, precision, threads), then (number, token ids end to end, lengths) for each batch
     <- Ready, then Vectors or Failure for each batch in any order, and Log between them
@@ -31,7 +31,6 @@ from medte_haystack.errors import MedTEError
 class Ready:
     """The model is loaded."""
 
-    precision: str
     token_budget: int
     parallel: int
 
@@ -87,7 +86,7 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001  raised again in the parent
         answers.put(Failure(None, portable(error)))
         sys.exit(1)
-    answers.put(Ready(backend.precision, backend.token_budget, backend.parallel))
+    answers.put(Ready(backend.token_budget, backend.parallel))
     while True:
         serve(backend, waiting, answers)
 
@@ -152,7 +151,24 @@ def serve(backend: Backend, waiting: "queue.SimpleQueue[Numbered]", answers: Ans
             answers.put(Vectors(taken.popleft()[0], vectors, backend.token_budget))
     except Exception:  # noqa: BLE001  which of the batches that were read ahead it was shows when each is alone
         for number, batch in taken:
-            answers.put(_alone(backend, number, batch))
+            answer = _alone(backend, number, batch)
+            answers.put(answer)
+            if isinstance(answer, Failure) and (reason := broken(backend.device)):
+                sys.stderr.write(f"this process can use {backend.device} no more, and ends: {reason}\n")
+                os._exit(1)  # the parent's next call starts another
+
+
+def broken(device: str) -> str | None:
+    """Return why a GPU is lost for this process, None if it is not: after some errors, every call fails."""
+    import torch
+
+    if torch.device(device).type != "cuda":
+        return None
+    try:
+        torch.cuda.synchronize(device)
+    except RuntimeError as error:
+        return str(error).strip().splitlines()[0]
+    return None
 
 
 def _available(taken: deque[Numbered], waiting: "queue.SimpleQueue[Numbered]") -> Iterator[Batch]:

@@ -30,7 +30,8 @@ def choose(files: ModelFiles, device: str | None, precision: str) -> Backend:
         chosen = _precision(asked, devices)
         backend = _load(files, devices, chosen, auto=asked == "auto")
     else:
-        backend = _load_fallback(files, devices, _fallback_precision(asked, unlike), unlike)
+        chosen = _precision(_fallback_precision(asked, unlike), devices, flash=False)
+        backend = _load_fallback(files, devices, chosen, unlike)
     logger.info("model %s on %s in %s", files.spec.name, backend.device, backend.precision)
     return backend
 
@@ -73,7 +74,7 @@ def _not_here(device: str) -> EncoderOptionError:
     return EncoderOptionError(f"device {device!r} is not on this machine; leave it out or say cpu", device=device)
 
 
-def _precision(asked: str, devices: Sequence[str]) -> str:
+def _precision(asked: str, devices: Sequence[str], *, flash: bool = True) -> str:
     kind = torch.device(devices[0]).type
     if asked == "auto":
         wanted = "bf16" if "bf16" in _OF_KIND[kind] else "fp32"
@@ -84,7 +85,7 @@ def _precision(asked: str, devices: Sequence[str]) -> str:
             device=devices[0],
             precision=asked,
         )
-    if reason := _lacks(asked, devices):
+    if reason := _lacks(asked, devices, flash=flash):
         raise EncoderOptionError(
             f"precision {asked!r} is not to be had on this machine, which lacks {reason}; take auto or fp32",
             device=devices[0],
@@ -93,11 +94,11 @@ def _precision(asked: str, devices: Sequence[str]) -> str:
     return asked
 
 
-def _lacks(precision: str, devices: Sequence[str]) -> str | None:
+def _lacks(precision: str, devices: Sequence[str], *, flash: bool = True) -> str | None:
     kind = torch.device(devices[0]).type
     if kind == "cpu":
         return cpu.lacks(precision)
-    reasons = (cuda.lacks(precision, device) for device in devices) if kind == "cuda" else ()
+    reasons = (cuda.lacks(precision, device, flash=flash) for device in devices) if kind == "cuda" else ()
     return next(filter(None, reasons), None)
 
 

@@ -26,7 +26,9 @@ logger = logging.getLogger(__name__)
 
 _TOKENS = 1024  # of a batch: so many share one reading of the weights, and their inner states stay in the cache
 _LARGE = 31 << 20
-_KERNELS = 64  # that oneDNN and PyTorch each keep: every batch has shapes of its own, and 1,024 kernels fill a gigabyte
+# Every batch has shapes of its own, and a kernel takes a megabyte, in pieces that keep freed memory from being used.
+_KERNELS = 16  # that oneDNN keeps for each core: those of a batch, its linear layers and lengths
+_AT_HAND = 8  # of those that PyTorch keeps besides, for each thread
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -41,13 +43,8 @@ class Cpu:
     device = "cpu"
 
     def __init__(self, files: ModelFiles, precision: str) -> None:
-        for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
-            os.environ.setdefault(name, str(_KERNELS))  # read when the first kernel is made
         self.precision = precision
-        self.parallel = usable_cores()
-        if torch.get_num_threads() > self.parallel:  # a lone text would wait for threads that the quota stops
-            logger.info("PyTorch uses %d threads from now on, all that this process may", self.parallel)
-            torch.set_num_threads(self.parallel)
+        self.parallel = settle()
         self._model = self._load(files)
         self._in_memory = Halving(self._model, _TOKENS, self.device)
         torch.empty(_LARGE, dtype=torch.uint8)  # once freed, glibc keeps blocks of up to that size for the next batch
@@ -132,6 +129,18 @@ def lacks(precision: str) -> str | None:
 def has_onednn() -> bool:
     """Tell whether this PyTorch was built with oneDNN."""
     return bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
+
+
+def settle() -> int:
+    """Have PyTorch keep few kernels and use no more threads than this process may; return how many those are."""
+    cores = usable_cores()
+    bounds = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": _KERNELS * cores, "LRU_CACHE_CAPACITY": _AT_HAND}
+    for name, bound in bounds.items():
+        os.environ.setdefault(name, str(bound))  # read when the first kernel is made
+    if torch.get_num_threads() > cores:  # a lone text would wait for threads that the quota stops
+        logger.info("PyTorch uses %d threads from now on, all that this process may", cores)
+        torch.set_num_threads(cores)
+    return cores
 
 
 def usable_cores() -> int:

@@ -25,14 +25,18 @@ _BUDGET = 65_536  # tokens; needs 1.3 GB for 768 dimensions
 _AHEAD = 2  # batches queued on the device behind the one whose vectors are waited for
 _WARM_UP = 8192  # tokens; kernels are tuned for the size that they first see
 _LONGEST_RECORDED = 1024  # tokens of a lone text
+_USUAL_QUERIES = (15, 31)  # tokens; their passes are recorded before the first one comes
 _LEAST = {"bf16": (8, 0), "fp8": (8, 9)}  # compute capability
 
 
-def lacks(precision: str, device: str) -> str | None:
-    """Return what a GPU, or this PyTorch, lacks for a precision; None if nothing."""
+def lacks(precision: str, device: str, *, flash: bool = True) -> str | None:
+    """Return what a GPU, or this PyTorch, lacks for a precision; None if nothing.
+
+    :param flash: Whether attention is computed by FlashAttention's kernel, as it is here.
+    """
     if precision == "fp32":
         return None
-    if torch.version.hip is not None or not torch.backends.cuda.is_flash_attention_available():
+    if flash and (torch.version.hip is not None or not torch.backends.cuda.is_flash_attention_available()):
         return "FlashAttention in this build of PyTorch"
     has, wants = torch.cuda.get_device_capability(device), _LEAST[precision]
     if has < wants:
@@ -72,6 +76,8 @@ class Cuda:
         self._forward = self._load(Bert.read(files), files)
         self._launch = Halving(self._start, _BUDGET, device)
         self._recorded = Recorded(self._forward, self._link, self._least)
+        for tokens in _USUAL_QUERIES:
+            self.embed_one([0] * tokens)
 
     @property
     def token_budget(self) -> int:
@@ -89,13 +95,21 @@ class Cuda:
             yield joined([land() for land in flying.popleft()])
 
     def embed_one(self, ids: Sequence[int]) -> NDArray[np.float32]:
-        """Return the vector of one text, shape (dim,): a recorded pass, one launch instead of a hundred."""
-        if len(ids) <= _LONGEST_RECORDED:
+        """Return the vector of one text, shape (dim,): a recorded pass, one launch instead of a hundred.
+
+        :raises DeviceMemoryError: If the device's memory does not suffice.
+        """
+        vectors = self._replayed(ids) if len(ids) <= _LONGEST_RECORDED else None
+        return (next(self.embed([[ids]])) if vectors is None else vectors).reshape(-1)
+
+    def _replayed(self, ids: Sequence[int]) -> NDArray[np.float32] | None:
+        try:
             with self._link.here():
-                vectors = self._recorded(ids)
-            if vectors is not None:
-                return vectors.reshape(-1)
-        return next(self.embed([[ids]])).reshape(-1)
+                return self._recorded(ids)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            return None
 
     @torch.inference_mode()  # also when uploading: compiled steps tell tensors apart by it
     def _start(self, batch: Batch) -> Callable[[], NDArray[np.float32]]:
@@ -138,7 +152,9 @@ class Cuda:
         for texts in (1, _WARM_UP // length):  # in this order: see Steps
             layout = Layout.of([[0] * length] * texts, TILE)
             with self._link.here():
-                self._link.download(forward(self._link.upload(layout.block), layout))()
+                vectors = self._link.download(forward(self._link.upload(layout.block), layout))()
+            if not np.isfinite(vectors).all():
+                raise RuntimeError("its vectors hold NaN or infinite numbers")
 
 
 class Recorded:
@@ -159,13 +175,16 @@ class Recorded:
 
     @torch.inference_mode()
     def __call__(self, ids: Sequence[int]) -> NDArray[np.float32] | None:
-        """Return the vector of a text, shape (1, dim); None if nothing can be recorded here, which is logged once."""
+        """Return the vector of a text, shape (1, dim); None if its pass cannot be recorded.
+
+        If none can be here, that is logged once; if memory does not suffice now, it is tried again with the next text.
+        """
         layout = Layout.of([ids], self._least)
         layout = replace(layout, longest=-(-layout.tokens // 128) * 128)  # recorded with the pass: for all of its size
         with self._lock:
             if self._works and layout.tokens not in self._passes:
                 self._record(layout)
-            if not self._works:
+            if layout.tokens not in self._passes:
                 return None
             block, replay = self._passes[layout.tokens]
             block.copy_(self._link.upload(layout.block))
@@ -178,6 +197,8 @@ class Recorded:
             replay = self._link.record(lambda: self._forward(block, layout))
             found = self._link.download(replay())()
         except Exception as error:  # noqa: BLE001  whatever a driver does not like; there is another way
+            if is_out_of_memory(error.__context__ or error):  # a recording that breaks off may fail to end, too
+                return
             reason = _first_line(error)
         else:
             self._passes[layout.tokens] = block, replay

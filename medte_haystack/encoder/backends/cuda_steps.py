@@ -77,7 +77,10 @@ class Steps:
         def activate(inner: Tensor, bias: Tensor) -> Operand:
             return quantise(gelu(inner + bias))
 
-        def made(step: Callable[..., Any]) -> Callable[..., Any]:
-            return torch.compile(step) if compiled else step
+        def made(step: Any) -> Any:
+            if not compiled:
+                return step
+            step.__code__ = step.__code__.replace()  # of its own: PyTorch compiles few kernels for each code object
+            return torch.compile(step)
 
         return cls(made(embed), made(add), made(activate))

@@ -139,11 +139,14 @@ class Child:
         self._lock = threading.Lock()
         program = _PROGRAM.format(module=Failure.__module__)
         self.process = subprocess.Popen(
-            [sys.executable, "-c", program, json.dumps(sys.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, "-c", program, json.dumps([entry for entry in sys.path if isinstance(entry, str)])],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )
         assert self.process.stdin is not None  # noqa: S101  for mypy
         assert self.process.stdout is not None  # noqa: S101
         self._requests, self._answers = self.process.stdin, self.process.stdout
+        _CHILDREN.add(self)
         threading.Thread(target=self._listen, name=f"medte-{device}", daemon=True).start()
         self._send((files, device, precision, threads))
 
@@ -193,13 +196,23 @@ class Child:
             self.process.kill()
             self.process.wait()
 
+    def let_go(self) -> None:
+        """In a forked process: close its copy of the pipe, whose end tells the process that its parent is gone."""
+        with suppress(OSError):
+            self._requests.raw.close()  # type: ignore[attr-defined]
+
     def _send(self, message: object) -> None:
+        data = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
         try:
             with self._lock:
-                pickle.dump(message, self._requests, protocol=pickle.HIGHEST_PROTOCOL)
+                self._requests.write(data)
                 self._requests.flush()
         except (OSError, ValueError):  # it has ended, or the pipe is closed
             self._fail(self._ended())
+        except BaseException:  # an interrupt: half of the message may be sent, which no other may follow
+            self.process.kill()
+            self._fail(self._ended())
+            raise
 
     def _listen(self) -> None:
         try:
@@ -220,7 +233,7 @@ class Child:
                 self._ready.set_exception(error)
             case Failure(number, error) if number in self._asked:
                 self._asked.pop(number).set_exception(error)
-            case Ready(_, token_budget, parallel):
+            case Ready(token_budget, parallel):
                 self.token_budget, self.parallel = token_budget, parallel
                 self._ready.set_result(None)
             case Log(logger, level, message):
@@ -248,6 +261,18 @@ class Child:
             device=self.device,
             status=code,
         )
+
+
+_CHILDREN: "weakref.WeakSet[Child]" = weakref.WeakSet()
+
+
+def _let_go() -> None:
+    for child in _CHILDREN:
+        child.let_go()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
 
 
 def _close(children: Sequence[Child]) -> None:

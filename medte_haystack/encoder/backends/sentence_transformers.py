@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from medte_haystack.encoder.backends import Batch
+from medte_haystack.encoder.backends import Batch, cpu
 from medte_haystack.encoder.backends.one_by_one import OneByOne
 from medte_haystack.encoder.bert import check_finite
 from medte_haystack.encoder.files import ModelFiles
@@ -32,6 +32,8 @@ class SentenceTransformersBackend(OneByOne):
     """
 
     def __init__(self, files: ModelFiles, device: str, precision: str) -> None:
+        if torch.device(device).type == "cpu":
+            cpu.settle()
         self.precision = precision
         self._padding = int(read_json(files.folder / "config.json").get("pad_token_id") or 0)
         self._model = _load(files, device, _DTYPES[precision])
