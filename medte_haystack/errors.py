@@ -49,3 +49,15 @@ class BulkWriteError(MedTEError):
 
 class SearchError(MedTEError):
     """A search was refused or not answered; `index`, `attempts`, and in a batch `failures` say which and why."""
+
+
+class TrainingConfigError(MedTEError, ValueError):
+    """A training's configuration cannot be, or is another than that of the run it is to go on."""
+
+
+class TrainingDataError(MedTEError, ValueError):
+    """Training pairs cannot be used: there are none, or too many repeat one another."""
+
+
+class TrainingOutputError(MedTEError):
+    """A checkpoint, or another file of a training, cannot be written or read."""

@@ -3,7 +3,7 @@
 import typer
 
 from es_ingest.terminal import run_command
-from medte_train.commands import pairs
+from medte_train.commands import pairs, recipes, run
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -13,14 +13,9 @@ app = typer.Typer(
     epilog="Exit status: 0 done, 1 a bug, 2 wrong usage, 4 model, 5 server, 7 source, 8 a file cannot be written,"
     " 130 interrupted, 143 terminated.",
 )
-
-
-@app.callback()
-def commands() -> None:
-    """Keep the subcommands' names though there may be one alone."""
-
-
 app.command()(pairs.pairs)
+app.command()(run.run)
+app.command()(recipes.recipes)
 
 
 def main() -> None:

@@ -11,11 +11,11 @@ _KEYS = ("pmid", "pmcid", "doi", "nct", "hadm_id", "subject_id", "note_id")
 
 def make_pairs(
     records: Iterable[Record | Malformed],
-    format: str,
+    format: str,  # noqa: A002
     source: str,
     *,
     anchor: str | None,
-    positive: str,  # noqa: A002
+    positive: str,
 ) -> Iterator[Pair]:
     """Stream the pairs of records; a record that lacks a field, and one that repeats an anchor, is left out.
 

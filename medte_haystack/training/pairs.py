@@ -6,12 +6,12 @@ from types import MappingProxyType
 from typing import Any
 
 from medte_haystack.encoder.tokenise import replace_surrogates
-from medte_haystack.errors import MedTEError
+from medte_haystack.errors import TrainingDataError
 
 _NONE: Mapping[str, str] = MappingProxyType({})
 
 
-class PairError(MedTEError, ValueError):
+class PairError(TrainingDataError):
     """A row is no training pair; names the field, never its text."""
 
 
