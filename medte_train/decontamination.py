@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from medte_eval.files import write_whole
-from medte_haystack.errors import TrainingDataError, TrainingOutputError
+from medte_eval.tasks import UnknownTaskError
+from medte_haystack.errors import TrainingConfigError, TrainingDataError, TrainingOutputError
+from medte_haystack.training.config import Config
 from medte_haystack.training.overlap import BEGINNING, KINDS, SHORT, Found, Overlap
 from medte_haystack.training.pairs import Pair
 from medte_train.evaluated import evaluated
@@ -147,6 +149,10 @@ class Decontamination:
             "sources": {source: self.counts[source].to_dict() for source in sorted(self.counts)},
         }
 
+    def to_json(self) -> str:
+        """Return the report as a file's text."""
+        return json.dumps(self.report(), indent=2, ensure_ascii=False) + "\n"
+
 
 def decontaminate(cleaned: Decontamination, sources: Iterable[Source], out: Path) -> list[Path]:
     """Write files of pairs anew without what occurs in evaluation data.
@@ -167,10 +173,43 @@ def decontaminate(cleaned: Decontamination, sources: Iterable[Source], out: Path
         with _table(out / REMOVED, ("source", "id", "kind", "tasks")) as add:
             for path, target in targets.items():
                 _clean(cleaned, path, target, lambda pair, found: add((pair.source, pair.id, found.kind, *found.tasks)))
-        write_whole(out / REPORT, [json.dumps(cleaned.report(), indent=2, ensure_ascii=False), "\n"])
+        write_whole(out / REPORT, [cleaned.to_json()])
     except OSError as error:
-        raise TrainingOutputError(f"{out} cannot be written: {error.strerror or error}", path=str(out)) from error
+        raise _unwritten(out, error) from error
     return list(targets.values())
+
+
+def training_pairs(config: Config, folder: Path) -> Iterator[Pair]:
+    """Stream the pairs of a run without what occurs in its evaluation data, unless it is told to keep that.
+
+    :param folder: Of the run, which exists once pairs are asked for; gets `REPORT` when all have been read.
+    :raises ReadError: If pairs, a task's data or a file cannot be read.
+    :raises TrainingConfigError: If a name is neither a file nor a task.
+    :raises TrainingOutputError: If the report cannot be written.
+    """
+    data, evaluation = config.data, config.evaluation
+    names = list(dict.fromkeys((*evaluation.tasks, *data.decontaminate_against)))
+    if not data.decontaminate or not names:
+        why = "evaluation.tasks and data.decontaminate_against name none" if data.decontaminate else "as asked"
+        logger.warning("pairs that occur in evaluation data are not left out: %s", why)
+        yield from read_pairs(data.pairs)
+        return
+    paths = {"data": evaluation.data, "data_dir": evaluation.data_dir}
+    try:
+        cleaned = Decontamination.against_tasks(
+            names, **{name: None if path is None else Path(path) for name, path in paths.items()}
+        )
+    except UnknownTaskError as error:
+        raise TrainingConfigError(f"data.decontaminate_against: {error}") from None
+    cleaned.learn(read_pairs(data.pairs))
+    yield from cleaned.keep(read_pairs(data.pairs))
+    for source, counts in cleaned.counts.items():
+        removed = counts.removed.total()
+        logger.info("%s: %d of %d pairs occur in evaluation data and are left out", source, removed, counts.pairs)
+    try:
+        write_whole(folder / REPORT, [cleaned.to_json()])
+    except OSError as error:
+        raise _unwritten(folder, error) from error
 
 
 def _clean(cleaned: Decontamination, path: str, target: Path, on_removed: _Tell) -> None:
@@ -207,6 +246,10 @@ def _table(path: Path, header: Sequence[str]) -> Iterator[Callable[[Sequence[str
         half.replace(path)
     finally:
         half.unlink(missing_ok=True)
+
+
+def _unwritten(folder: Path, error: OSError) -> TrainingOutputError:
+    return TrainingOutputError(f"{folder} cannot be written: {error.strerror or error}", path=str(folder))
 
 
 def _in_order(counts: Counter[str]) -> dict[str, int]:

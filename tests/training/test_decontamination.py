@@ -1,5 +1,6 @@
 import csv
 import json
+import logging
 from types import SimpleNamespace
 
 import pytest
@@ -9,10 +10,11 @@ from typer.testing import CliRunner
 from es_ingest.records import ReadError
 from medte_eval.tasks import UnknownTaskError
 from medte_eval.tasks.benchmark import BENCHMARK
-from medte_haystack.errors import TrainingDataError, TrainingOutputError
+from medte_haystack.errors import TrainingConfigError, TrainingDataError, TrainingOutputError
+from medte_haystack.training.config import Config
 from medte_haystack.training.pairs import Pair
 from medte_train.cli import app
-from medte_train.decontamination import REMOVED, REPORT, Decontamination, decontaminate
+from medte_train.decontamination import REMOVED, REPORT, Decontamination, decontaminate, training_pairs
 from medte_train.evaluated import evaluated, rows_of
 from medte_train.pair_files import read_pairs, write_pairs
 from tests.eval.conftest import beir, encoder, medquad  # noqa: F401  fixtures
@@ -254,3 +256,45 @@ def test_a_file_that_cannot_be_written_leaves_nothing_half(tmp_path, monkeypatch
         decontaminate(cleaned, [tmp_path / "a.jsonl"], tmp_path / "out")
 
     assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.fixture
+def of_run(tmp_path, beir):  # noqa: F811
+    """Make the configuration of a run over two pairs, one of which its evaluation task asks."""
+    write_pairs(tmp_path / "pairs.jsonl", [pair(1), pair(2, anchor="how to treat gout"), pair(3, anchor=LONG)])
+    (tmp_path / "held.txt").write_text(LONG)
+
+    def make(tasks=(f"beir:{beir}",), **data):
+        data = {"pairs": [str(tmp_path / "pairs.jsonl")], **data}
+        return Config.model_validate({"run": {"steps": 1}, "data": data, "evaluation": {"tasks": tasks}})
+
+    return make
+
+
+def test_a_run_leaves_out_what_its_evaluation_holds_and_reports_it(of_run, tmp_path):
+    by_default = list(training_pairs(of_run(), tmp_path))
+    report = json.loads((tmp_path / REPORT).read_text())
+    both = list(training_pairs(of_run(decontaminate_against=[str(tmp_path / "held.txt")]), tmp_path))
+
+    assert [one.id for one in by_default] == ["1", "3"]
+    assert report["sources"]["train"]["kinds"] == {"exact": 1}
+    assert [one.id for one in both] == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [({"tasks": ()}, "evaluation.tasks and data.decontaminate_against name none"), ({"decontaminate": False}, "asked")],
+)
+def test_a_run_that_leaves_nothing_out_says_so(given, why, of_run, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr("medte_train.decontamination.logger", logging.getLogger("cleaned"))
+
+    assert [one.id for one in training_pairs(of_run(**given), tmp_path)] == ["1", "2", "3"]
+
+    assert why in caplog.text
+
+
+def test_what_a_run_shall_be_kept_free_of_must_be_there(of_run, tmp_path):
+    with pytest.raises(TrainingConfigError, match=r"data\.decontaminate_against: unknown task 'nothing'"):
+        list(training_pairs(of_run(decontaminate_against=["nothing"]), tmp_path))
+    with pytest.raises(ValueError, match="leave one of them out"):
+        of_run(decontaminate_against=["nothing"], decontaminate=False)
