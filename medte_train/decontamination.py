@@ -18,7 +18,7 @@ from medte_haystack.training.config import Config
 from medte_haystack.training.overlap import BEGINNING, KINDS, SHORT, Found, Overlap
 from medte_haystack.training.pairs import Pair
 from medte_train.evaluated import evaluated
-from medte_train.pair_files import pair_paths, read_pairs, write_pairs
+from medte_train.pair_files import pair_paths, read_pairs, targets_in, write_pairs
 
 logger = logging.getLogger(__name__)
 
@@ -166,7 +166,7 @@ def decontaminate(cleaned: Decontamination, sources: Iterable[Source], out: Path
     :raises TrainingOutputError: If two files have one name, one would overwrite what is read, or cannot be written.
     """
     paths = pair_paths(sources)
-    targets = _targets(paths, out)
+    targets = targets_in(paths, out)
     cleaned.learn(read_pairs(paths))
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -218,20 +218,6 @@ def _clean(cleaned: Decontamination, path: str, target: Path, on_removed: _Tell)
         logger.info("%s: %d pairs kept in %s", Path(path).name, kept, target)
     else:
         logger.warning("%s: no pair is left; %s is empty", Path(path).name, target)
-
-
-def _targets(paths: Sequence[str], out: Path) -> dict[str, Path]:
-    targets = {path: out / Path(path).name for path in paths}
-    taken = Counter(targets.values())
-    for path, target in targets.items():
-        if taken[target] > 1:
-            raise TrainingOutputError(
-                f"two files are called {target.name}; rename one, or clean them into folders of their own",
-                path=str(target),
-            )
-        if target.resolve() == Path(path).resolve():
-            raise TrainingOutputError(f"{target} is what is read; name another folder with --out", path=str(target))
-    return targets
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from glob import escape
@@ -19,6 +20,7 @@ else:
 from es_ingest.readers.jsonl import SUFFIXES, json_rows
 from es_ingest.readers.streams import expand
 from es_ingest.records import Malformed, ReadError
+from medte_haystack.errors import TrainingOutputError
 from medte_haystack.training.pairs import Pair, PairError, pair_of
 
 
@@ -75,6 +77,24 @@ def write_pairs(path: str | os.PathLike[str], pairs: Iterable[Pair]) -> int:
     finally:
         half.unlink(missing_ok=True)
     return count
+
+
+def targets_in(paths: Iterable[str], out: Path) -> dict[str, Path]:
+    """Return the file of a folder that takes what a command makes of each source file.
+
+    :raises TrainingOutputError: If two files have one name, or one would overwrite what is read.
+    """
+    targets = {path: out / Path(path).name for path in paths}
+    taken = Counter(targets.values())
+    for path, target in targets.items():
+        if taken[target] > 1:
+            raise TrainingOutputError(
+                f"two files are called {target.name}; rename one, or name another folder for each",
+                path=str(target),
+            )
+        if target.resolve() == Path(path).resolve():
+            raise TrainingOutputError(f"{target} is what is read; name another folder with --out", path=str(target))
+    return targets
 
 
 def _read(path: str) -> Iterator[Pair]:
