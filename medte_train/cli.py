@@ -3,7 +3,7 @@
 import typer
 
 from es_ingest.terminal import run_command
-from medte_train.commands import pairs, recipes, run
+from medte_train.commands import average, pairs, recipes, run
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -15,6 +15,7 @@ app = typer.Typer(
 )
 app.command()(pairs.pairs)
 app.command()(run.run)
+app.command()(average.average)
 app.command()(recipes.recipes)
 
 

@@ -1,6 +1,7 @@
 """``medte-train run``."""
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,7 +25,7 @@ def run(
     ] = None,
     pairs: Annotated[
         list[str] | None,
-        typer.Option(help="File or folder of pairs, instead of data.pairs; may be given several times."),
+        typer.Option(help="File or folder of pairs, instead of data.pairs; may come several times."),
     ] = None,
     change: Annotated[
         list[str] | None,
@@ -53,6 +54,8 @@ def run(
         settings = load_config(path, [*(f"data.pairs={json.dumps(pairs)}" for _ in [pairs] if pairs), *(change or ())])
         evaluate = TaskScores(settings.evaluation, settings.run.device) if settings.evaluation.tasks else None
         trained = train(settings, read_pairs(settings.data.pairs), out or Path("runs") / path.stem, evaluate)
+        if os.environ.get("RANK", "0") != "0":  # of several processes one tells
+            return
         if as_json:
             typer.echo(json.dumps(trained.to_dict(), ensure_ascii=False))
         else:
