@@ -3,7 +3,7 @@
 import typer
 
 from es_ingest.terminal import run_command
-from medte_train.commands import average, pairs, recipes, run
+from medte_train.commands import average, decontaminate, pairs, recipes, run
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -14,6 +14,7 @@ app = typer.Typer(
     " 130 interrupted, 143 terminated.",
 )
 app.command()(pairs.pairs)
+app.command()(decontaminate.decontaminate)
 app.command()(run.run)
 app.command()(average.average)
 app.command()(recipes.recipes)

@@ -43,6 +43,8 @@ class Data(_Table):
     :param weights: By source; 1 for those it does not name.
     :param one_source_per_batch: Whether negatives come from the pair's own source alone.
     :param negatives: Most hard negatives used of a pair; 0 leaves them out.
+    :param decontaminate: Whether pairs that occur in evaluation data are left out; see ``medte-train decontaminate``.
+    :param decontaminate_against: Tasks and files of evaluation data beside ``evaluation.tasks``.
     """
 
     pairs: tuple[str, ...] = ("pairs",)
@@ -50,6 +52,8 @@ class Data(_Table):
     weights: dict[str, Weight] = {}
     one_source_per_batch: bool = True
     negatives: Annotated[int, Field(ge=0, le=64)] = 0
+    decontaminate: bool = True
+    decontaminate_against: tuple[str, ...] = ()
 
 
 class Batches(_Table):
@@ -214,6 +218,8 @@ class Config(_Table):
         smallest, size = self.batches.smallest, self.batches.size
         if smallest is not None and smallest > size:
             raise ValueError(f"batches.smallest is {smallest} and batches.size {size}; take no more than the size")
+        if self.data.decontaminate_against and not self.data.decontaminate:
+            raise ValueError("data.decontaminate_against is given and data.decontaminate false; leave one of them out")
         mixed = self.data.weights or self.data.mixing_temperature != 1
         if mixed and not self.data.one_source_per_batch:
             raise ValueError(

@@ -44,8 +44,8 @@ def run(
     with reported(interrupted="checkpoints stay, and the same command goes on from the last"):
         from medte_haystack.training.config_file import load_config
         from medte_haystack.training.run import train
+        from medte_train.decontamination import training_pairs
         from medte_train.evaluation import TaskScores
-        from medte_train.pair_files import read_pairs
         from medte_train.recipes import recipes
 
         path = recipes().get(config, Path(config))
@@ -53,7 +53,8 @@ def run(
             raise typer.BadParameter(f"{config} is neither a file nor a recipe; the recipes are {', '.join(recipes())}")
         settings = load_config(path, [*(f"data.pairs={json.dumps(pairs)}" for _ in [pairs] if pairs), *(change or ())])
         evaluate = TaskScores(settings.evaluation, settings.run.device) if settings.evaluation.tasks else None
-        trained = train(settings, read_pairs(settings.data.pairs), out or Path("runs") / path.stem, evaluate)
+        folder = out or Path("runs") / path.stem
+        trained = train(settings, training_pairs(settings, folder), folder, evaluate)
         if os.environ.get("RANK", "0") != "0":  # of several processes one tells
             return
         if as_json:
