@@ -58,9 +58,18 @@ def write_pairs(path: str | os.PathLike[str], pairs: Iterable[Pair]) -> int:
     :param path: The file; one that ends in ``.gz`` or ``.zst`` is packed.
     :param pairs: Streamed.
     :returns: How many they were.
-    :raises OSError: If it cannot be written; then nothing is left of it.
+    :raises TrainingOutputError: If it cannot be written; then nothing is left of it.
     """
-    path, count = Path(path), 0
+    try:
+        return _write(Path(path), pairs)
+    except OSError as error:
+        raise TrainingOutputError(
+            f"{path} cannot be written: {error.strerror or error}; free space or name another file", path=str(path)
+        ) from error
+
+
+def _write(path: Path, pairs: Iterable[Pair]) -> int:
+    count = 0
     path.parent.mkdir(parents=True, exist_ok=True)
     for old in path.parent.glob(f".{escape(path.name)}.*.part"):  # of a process that was killed
         old.unlink(missing_ok=True)

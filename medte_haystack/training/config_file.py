@@ -14,23 +14,27 @@ from medte_haystack.errors import TrainingConfigError
 from medte_haystack.training.config import Config
 
 # Of these, a hash stands for what they name, or they leave the weights as they are.
-_FREE = {
-    "model.base",
-    "data.pairs",
-    "run.device",
-    "run.workers",
-    "run.log_every",
-    "checkpoints.every",
-    "checkpoints.keep",
-}
+_FREE = frozenset(
+    {
+        "base.name",
+        "base.revision",
+        "checkpoints.every",
+        "checkpoints.keep",
+        "data.pairs",
+        "model.base",
+        "run.device",
+        "run.log_every",
+        "run.workers",
+    }
+)
 
 
 def load_config(path: str | os.PathLike[str], changes: Sequence[str] = ()) -> Config:
     """Read a configuration.
 
     :param path: A TOML file.
-    :param changes: ``key=value`` with a dotted key and a TOML value, each of which replaces what the file has; without a
-        value the key is removed.
+    :param changes: ``key=value`` with a dotted key and a TOML value, each of which replaces what the file has; one
+        without a value removes the key.
     :raises TrainingConfigError: If the file cannot be read, or a key or value is wrong; names all of them.
     """
     place = os.fspath(path)

@@ -2,12 +2,14 @@
 
 import json
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 from transformers import TrainerCallback, TrainerState, TrainingArguments
 
+from medte_haystack.errors import TrainingConfigError
 from medte_haystack.training.record import LOG, write_text
 
 logger = logging.getLogger(__name__)
@@ -41,7 +43,15 @@ class Following(TrainerCallback):
         logs: dict[str, float] | None = None,
         **__: object,
     ) -> None:
-        """Write a line."""
+        """Write a line.
+
+        :raises TrainingConfigError: If the loss is no number any more.
+        """
+        if not math.isfinite((logs or {}).get("loss", 0.0)):
+            raise TrainingConfigError(
+                f"the loss is {(logs or {})['loss']} at step {state.global_step}; lower optimiser.learning_rate, set"
+                " optimiser.clip, or compute in fp32"
+            )
         lines = (json.dumps(_clean(entry)) for entry in state.log_history)
         write_text(self._folder / LOG, "".join(f"{line}\n" for line in lines))
         numbers = _clean(logs or {})
@@ -58,5 +68,5 @@ class Following(TrainerCallback):
 
 
 def _clean(entry: dict[str, Any]) -> dict[str, Any]:
-    """Return what is the same however long a run took, and no epochs: a run is one."""
-    return {name: value for name, value in entry.items() if not name.endswith(_OF_TIME) and name != "epoch"}
+    """Return what is the same however long a run took and how often it was ended, and no epochs: a run is one."""
+    return {name: entry[name] for name in sorted(entry) if not name.endswith(_OF_TIME) and name != "epoch"}

@@ -126,6 +126,21 @@ def _between(trained: Tensor, base: Tensor, base_share: float) -> Tensor:
     return torch.lerp(trained, base, base_share) if trained.is_floating_point() else trained
 
 
+def average_models(trained: ModelFiles, base: ModelFiles, base_share: float, folder: Path) -> None:
+    """Write a model between two; all but the weights is the trained one's, its card included.
+
+    :param base_share: See `average`.
+    :raises ModelError: If one cannot be loaded, or they have other weights or shapes.
+    :raises TrainingOutputError: If it cannot be written.
+    """
+    model = load_model(trained)
+    model.load_state_dict(average(model.state_dict(), load_model(base).state_dict(), base_share))
+    model.truncate_dim = trained.spec.dim if trained.spec.full_dim else None
+    card = trained.folder / "README.md"
+    note = f"Its weights are averaged with those of {base.spec.hub_id or base.spec.name}, which have a share of"
+    save_model(model, folder, f"{card.read_text('utf-8')}\n{note} {base_share}.\n" if card.is_file() else None)
+
+
 def describe_base(files: ModelFiles) -> dict[str, Any]:
     """Return what tells a base model from others."""
     spec = files.spec

@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -21,6 +22,37 @@ LOG = "log.jsonl"
 MODEL = "model"
 _CHECKPOINT = "checkpoint-"
 _STATE = "trainer_state.json"  # the last file of a checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a run made.
+
+    :param folder: Of the model.
+    :param steps: Batches it was trained on, those before an interruption included.
+    :param sources: Pairs used and left out, and share of the batches, by source.
+    :param scores: By ``base`` and ``model``, as what evaluates gives them; empty where nothing is evaluated.
+    :param seconds: Spent in this call.
+    :param before: Whether all of it had been done before.
+    """
+
+    folder: Path
+    steps: int
+    sources: list[dict[str, Any]]
+    scores: dict[str, dict[str, float]]
+    seconds: float
+    before: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON-able values."""
+        return {
+            "model": str(self.folder),
+            "steps": self.steps,
+            "sources": self.sources,
+            "scores": self.scores,
+            "seconds": round(self.seconds, 1),
+            "done_before": self.before,
+        }
 
 
 def last_checkpoint(folder: Path) -> Path | None:

@@ -2,9 +2,9 @@
 
 import logging
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -27,6 +27,7 @@ from medte_haystack.training.locality import Localities, embed_positives
 from medte_haystack.training.loss import make_loss
 from medte_haystack.training.model import average, describe_base, load_model, save_model, unwritten, write_files
 from medte_haystack.training.pairs import Pair
+from medte_haystack.training.record import Trained
 from medte_haystack.training.sampling import Regions, StepBatches, as_one, everywhere
 from medte_haystack.training.table import PairTable
 from medte_haystack.training.trainer import ContrastiveTrainer, arguments, undisturbed
@@ -39,37 +40,6 @@ logger = logging.getLogger(__name__)
 Evaluate = Callable[[Path], Mapping[str, float]]
 """Scores the model in a folder: main scores by task, and their `mean`."""
 _PACKAGES = ("medte", "sentence-transformers", "transformers", "torch", "accelerate")
-
-
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """What a run made.
-
-    :param folder: Of the model.
-    :param steps: Batches it was trained on, those before an interruption included.
-    :param sources: Pairs used and left out, and share of the batches, by source.
-    :param scores: By ``base`` and ``model``, as `Evaluate` gives them; empty where nothing is evaluated.
-    :param seconds: Spent in this call.
-    :param before: Whether all of it had been done before.
-    """
-
-    folder: Path
-    steps: int
-    sources: list[dict[str, Any]]
-    scores: dict[str, dict[str, float]]
-    seconds: float
-    before: bool = False
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON-able values."""
-        return {
-            "model": str(self.folder),
-            "steps": self.steps,
-            "sources": self.sources,
-            "scores": self.scores,
-            "seconds": round(self.seconds, 1),
-            "done_before": self.before,
-        }
 
 
 def train(config: Config, pairs: Iterable[Pair], folder: Path, evaluate: Evaluate | None = None) -> Trained:
@@ -90,6 +60,8 @@ def train(config: Config, pairs: Iterable[Pair], folder: Path, evaluate: Evaluat
     :raises ModelError: If it is damaged.
     """
     started = time.perf_counter()
+    if config.evaluation.tasks and evaluate is None:
+        raise TrainingConfigError("evaluation.tasks are named, and nothing is given that runs them")
     device = config.run.device or ("cuda" if torch.cuda.is_available() else "cpu")
     _check_device(config, device)
     try:
@@ -109,6 +81,9 @@ class _Run:
         self.device = device
         self.args = arguments(config, folder, device)
         self.files = locate(config.model.base)
+        dim, kept = self.files.spec.full_dim or self.files.spec.dim, config.output.truncate_dim
+        if kept is not None and kept > dim:
+            raise TrainingConfigError(f"output.truncate_dim is {kept}, and the model has {dim} dimensions; take fewer")
         self.leads = self.args.process_index == 0
 
     def alone(self) -> AbstractContextManager[object]:
@@ -139,8 +114,10 @@ class _Run:
             logger.info("%s is trained already", model_folder)
             found = records.read_json_object(self.folder / records.SCORES)
             return Trained(model_folder, found.get("steps", 0), self.sources, found.get("scores", {}), 0.0, before=True)
-        scores = self._base_scores()
+        self._check_data()
         trainer = self._trainer()
+        with undisturbed():
+            scores = self._base_scores()
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         steps, history = trainer.state.global_step, trainer.state.log_history
         if self.leads:
@@ -172,7 +149,7 @@ class _Run:
                 options.size,
                 options.smallest or max(2, options.size // 2),
                 run.seed,
-                regions=self._regions,
+                regions=lambda source, epoch: self._regions(source, epoch),  # only a run that is not done makes them
                 temperature=data.mixing_temperature,
                 weights=data.weights,
                 steps=steps,
@@ -220,12 +197,15 @@ class _Run:
 
     def _trainer(self) -> ContrastiveTrainer:
         options = self.config.model
+        self._regions  # noqa: B018  made now rather than amid the first epoch
         self.args.max_steps = len(self.batches)
         passages = Tokeniser.of(self.files, options.max_tokens)
         anchors = Tokeniser.of(self.files, options.anchor_max_tokens or options.max_tokens)
         model = self._load(max(passages.max_tokens, anchors.max_tokens))
         if self.config.run.gradient_checkpointing:
-            model.gradient_checkpointing_enable({"use_reentrant": False})
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)  # sentence-transformers calls transformers' old name
+                model.gradient_checkpointing_enable({"use_reentrant": False})
         size, devices = self.config.batches.size, self.args.world_size
         return ContrastiveTrainer(
             model,
@@ -247,21 +227,32 @@ class _Run:
         return model
 
     def _collator(self, anchors: Tokeniser, passages: Tokeniser) -> Collator:
-        options, spec, several = self.config.model, self.files.spec, self.args.world_size > 1
-        if several:
-            self._check_negatives()
+        options, spec = self.config.model, self.files.spec
         return Collator(
             anchors,
             passages,
             spec.query_prefix if options.anchor_prefix is None else options.anchor_prefix,
             spec.passage_prefix if options.positive_prefix is None else options.positive_prefix,
             padding=int(records.read_json_object(self.files.folder / "config.json").get("pad_token_id") or 0),
-            negatives=self.config.data.negatives if several else None,
+            negatives=self.config.data.negatives if self.args.world_size > 1 else None,
         )
 
-    def _check_negatives(self) -> None:
-        """Check that devices will have equally many negatives to exchange."""
-        for source in self.table.sources:
+    def _check_data(self) -> None:
+        """Check what the configuration says of the data against the data.
+
+        :raises TrainingConfigError: If it does not fit.
+        """
+        data, sources = self.config.data, {source.name: source for source in self.table.sources}
+        if odd := sorted(set(data.weights) - set(sources)):
+            raise TrainingConfigError(
+                f"data.weights names {odd[0]!r}, which is no source; there are {', '.join(sources)}"
+            )
+        if data.negatives and not any(source.with_negatives for source in sources.values()):
+            raise TrainingConfigError(
+                f"data.negatives is {data.negatives}, and no pair has hard negatives; make some with"
+                " `medte-train mine`, or set it to 0"
+            )
+        for source in sources.values() if self.args.world_size > 1 else ():  # which exchange equally many
             if 0 < source.with_negatives < len(source.rows):
                 raise TrainingConfigError(
                     f"source {source.name!r} has hard negatives for {source.with_negatives:,} of {len(source.rows):,}"

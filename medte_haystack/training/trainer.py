@@ -41,7 +41,7 @@ def arguments(config: Config, folder: Path, device: str) -> SentenceTransformerT
     """
     run, optimiser, evaluation = config.run, config.optimiser, config.evaluation
     args = SentenceTransformerTrainingArguments(
-        output_dir=str(folder),
+        output_dir=str(folder.absolute()),
         learning_rate=optimiser.learning_rate,
         weight_decay=optimiser.weight_decay,
         adam_beta1=optimiser.betas[0],
@@ -131,6 +131,11 @@ class ContrastiveTrainer(SentenceTransformerTrainer):
             self._created_lr_scheduler = True
         return self.lr_scheduler
 
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Score the model without a trace in what follows."""
+        with undisturbed():
+            return super().evaluate(*args, **kwargs)
+
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
         """Add none: the library's card would show texts of the training data."""
 
@@ -179,7 +184,7 @@ class Course:
 
 
 class _Evaluator(SentenceEvaluator):
-    """Scores the model without a trace in what follows."""
+    """Scores the model in the library's way."""
 
     def __init__(self, score: Score) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -192,8 +197,7 @@ class _Evaluator(SentenceEvaluator):
         epoch: float = -1,  # noqa: ARG002
         steps: int = -1,  # noqa: ARG002
     ) -> dict[str, float]:
-        with undisturbed():
-            return dict(self._score(model))
+        return dict(self._score(model))
 
 
 @contextmanager

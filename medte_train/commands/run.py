@@ -1,6 +1,7 @@
 """``medte-train run``."""
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,7 +25,7 @@ def run(
     ] = None,
     pairs: Annotated[
         list[str] | None,
-        typer.Option(help="File or folder of pairs, instead of data.pairs; may be given several times."),
+        typer.Option(help="File or folder of pairs, instead of data.pairs; may come several times."),
     ] = None,
     change: Annotated[
         list[str] | None,
@@ -54,6 +55,8 @@ def run(
         evaluate = TaskScores(settings.evaluation, settings.run.device) if settings.evaluation.tasks else None
         folder = out or Path("runs") / path.stem
         trained = train(settings, training_pairs(settings, folder), folder, evaluate)
+        if os.environ.get("RANK", "0") != "0":  # of several processes one tells
+            return
         if as_json:
             typer.echo(json.dumps(trained.to_dict(), ensure_ascii=False))
         else:

@@ -4,6 +4,7 @@ import json
 import pytest
 
 from es_ingest.records import ReadError
+from medte_haystack.errors import TrainingOutputError
 from medte_haystack.training.pairs import Pair, PairError, pair_of
 from medte_train.pair_files import pair_paths, read_pairs, write_pairs
 
@@ -34,7 +35,7 @@ def test_a_file_stays_until_another_is_whole(tmp_path):
         yield PAIRS[0]
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(TrainingOutputError, match=r"a\.jsonl cannot be written: No space left on device; free space"):
         write_pairs(path, broken())
     assert list(read_pairs([path])) == PAIRS
     assert list(tmp_path.iterdir()) == [path]
