@@ -3,7 +3,7 @@
 import typer
 
 from es_ingest.terminal import run_command
-from medte_train.commands import average, decontaminate, mine, pairs, recipes, run
+from medte_train.commands import average, decontaminate, mine, pairs, recipes, run, synthesize
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -16,6 +16,7 @@ app = typer.Typer(
 app.command()(pairs.pairs)
 app.command()(decontaminate.decontaminate)
 app.command()(mine.mine)
+app.command()(synthesize.synthesize)
 app.command()(run.run)
 app.command()(average.average)
 app.command()(recipes.recipes)

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _TEXT_FILES = tuple(f".txt{packed}" for packed in ("", *PACKED))
-_KINDS = ("pmid", "pmcid", "doi", "nct", "hadm_id", "subject_id", "note_id", "pageid")
-_OTHER_NAMES = MappingProxyType({"pubmed_id": "pmid", "nct_id": "nct"})
+_KINDS = ("pmid", "pmcid", "doi", "nct", "hadm_id", "subject_id", "note_id")
+_OTHER_NAMES = MappingProxyType({"pubmed_id": "pmid", "nct_id": "nct", "pageid": "wikipedia"})
 
 
 class Row(NamedTuple):
@@ -189,12 +189,12 @@ def _last(kind: str) -> Callable[[str], Mapping[str, str]]:
 def _page(id_: str) -> Mapping[str, str]:
     """Read ``category/page/section`` or ``page+``."""
     found = re.search(r"(?:^|/)(\d+)(?:/|[+-]?$)", id_)
-    return {"pageid": found[1]} if found else {}
+    return {"wikipedia": found[1]} if found else {}
 
 
 def _question(kind: str) -> Callable[[str], Mapping[str, str]]:
     """Return what reads ``split/question`` or ``split/question/letter``."""
-    return lambda id_: {kind: "/".join(id_.split("/")[:2])}
+    return lambda id_: {kind: id_.split("/")[1]}
 
 
 _KEY_OF: Mapping[str, Callable[[str], Mapping[str, str]]] = MappingProxyType(

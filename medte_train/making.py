@@ -55,7 +55,7 @@ def field_pairs(
     """
     for record in records:
         name = anchor or (QUESTION if QUESTION in record.meta else "title")
-        yield Pair(record.id, source, _text(record, name), _text(record, positive), keys=_keys(record, format))
+        yield Pair(record.id, source, _text(record, name), _text(record, positive), keys=keys_of(record, format))
 
 
 def section_pairs(records: Iterable[Record], source: str, format: str) -> Iterator[Pair]:  # noqa: A002
@@ -64,7 +64,7 @@ def section_pairs(records: Iterable[Record], source: str, format: str) -> Iterat
         blocks = (block.strip() for block in _BETWEEN_SECTIONS.split(record.text))
         sections = [block for block in blocks if len(block.split()) >= _FEWEST_WORDS]
         for number, (first, second) in enumerate(pairwise(sections), start=1):
-            yield Pair(f"{record.id}#{number}", source, first, second, keys=_keys(record, format))
+            yield Pair(f"{record.id}#{number}", source, first, second, keys=keys_of(record, format))
 
 
 def same_pairs(records: Iterable[Record], source: str, format: str, field: str) -> Iterator[Pair]:  # noqa: A002
@@ -83,7 +83,7 @@ def same_pairs(records: Iterable[Record], source: str, format: str, field: str) 
             last[one] = record
             if before is not None:
                 name = f"{before.id}+{record.id}"
-                yield Pair(name, source, before.text, record.text, keys=_keys(record, format))
+                yield Pair(name, source, before.text, record.text, keys=keys_of(record, format))
 
 
 def _text(record: Record, name: str) -> str:
@@ -93,7 +93,11 @@ def _text(record: Record, name: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _keys(record: Record, format: str) -> dict[str, str]:  # noqa: A002
+def keys_of(record: Record, format: str) -> dict[str, str]:  # noqa: A002
+    """Return the ids of a record by their kind, as in `Pair.keys`.
+
+    :param format: Its format, which decides what its id is.
+    """
     kind = _ID_KINDS.get(format)
     named = {} if kind is None else {kind: record.id}
     return named | {key: str(record.meta[name]) for name, key in _KEYS.items() if name in record.meta}

@@ -133,8 +133,8 @@ class Overlap:
 def canonical(kind: str, value: str) -> str:
     """Return an id as it is compared: without what names its kind, its version, or a part of the whole.
 
-    :param kind: ``pmid``, ``pmcid``, ``doi``, ``nct``, ``medquad`` (whose page counts), ``hadm_id``, ``subject_id``,
-        ``title`` (of a page), or any other.
+    :param kind: ``pmid``, ``pmcid``, ``doi``, ``nct``, ``medquad`` and ``wikipedia`` (whose page counts), ``hadm_id``,
+        ``subject_id``, ``title`` (of a page), or any other.
     """
     return _FORMS.get(kind, str.casefold)(value.strip())
 
@@ -197,7 +197,7 @@ _FORMS: Mapping[str, Callable[[str], str]] = MappingProxyType(
         "pmcid": _digits,
         "hadm_id": _digits,
         "subject_id": _digits,
-        "pageid": _digits,
+        "wikipedia": _digits,
         "doi": _doi,
         "medquad": _medquad_page,
         "title": lambda value: " ".join(words_of(value)),

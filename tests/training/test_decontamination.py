@@ -1,6 +1,7 @@
 import csv
 import json
 import logging
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -8,14 +9,17 @@ from datasets import Dataset
 from typer.testing import CliRunner
 
 from es_ingest.records import ReadError
+from medte_eval.sources.access import Access
 from medte_eval.tasks import UnknownTaskError
 from medte_eval.tasks.benchmark import BENCHMARK
+from medte_eval.tasks.benchmark.sources import SOURCES
 from medte_haystack.errors import TrainingConfigError, TrainingDataError, TrainingOutputError
 from medte_haystack.training.config import Config
 from medte_haystack.training.pairs import Pair
 from medte_train.cli import app
 from medte_train.decontamination import REMOVED, REPORT, Decontamination, decontaminate, training_pairs
 from medte_train.evaluated import evaluated, rows_of
+from medte_train.origins import ORIGINS
 from medte_train.pair_files import read_pairs, write_pairs
 from tests.eval.conftest import beir, encoder, medquad  # noqa: F401  fixtures
 from tests.eval.tasks.conftest import builder, exports  # noqa: F401
@@ -96,9 +100,26 @@ def test_each_of_the_51_tasks_finds_its_own_rows(builder, tmp_path):  # noqa: F8
 
     assert list(seen) == names
     assert {kind for kinds in seen.values() for kind in kinds} == {
-        "pageid", "pmcid", "hadm_id", "medmcqa", "medqa", "pmid", "nct", "medquad", "doi",
+        "wikipedia", "pmcid", "hadm_id", "medmcqa", "medqa", "pmid", "nct", "medquad", "doi",
     }  # fmt: skip
     assert all(len(kinds) == 1 for kinds in seen.values())
+
+
+@pytest.mark.parametrize("origin", sorted(ORIGINS))
+def test_pairs_of_a_source_are_known_by_the_ids_of_its_tasks(origin, builder, exports, tmp_path):  # noqa: F811
+    made = builder()
+    for task in BENCHMARK.values():
+        if task.source == origin:
+            made.build(task)
+    source = SOURCES[origin].open(Access(tmp_path, True, exports[origin]))
+    pairs = [replace(one, anchor=OTHER, positive=OTHER) for one in ORIGINS[origin].pairs(source, 1000)]
+
+    cleaned = Decontamination.against_tasks(["MedTEB"], data_dir=tmp_path / "tasks")
+    left = list(cleaned.keep(pairs))
+
+    found = cleaned.report()["sources"][origin]
+    assert found["kinds"] == {"id": found["removed"]}
+    assert found["removed"] > len(left)
 
 
 def test_a_beir_folder_brings_titles_queries_and_ids(beir):  # noqa: F811
