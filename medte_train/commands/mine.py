@@ -98,7 +98,7 @@ def mine(
 
             client = stack.enter_context(stack.enter_context(open_cluster(es)).client())
         encoder = Encoder.load(model or DEFAULT_MODEL, device=device, precision=precision, max_tokens=max_tokens)
-        how: Search = ExactSearch("cuda" if encoder.device.startswith("cuda") else "cpu")
+        how: Search = ExactSearch(encoder.device.partition(",")[0] if encoder.device.startswith("cuda") else "cpu")
         if client is not None:
             how = ElasticsearchSearch(client, Fingerprint.of_encoder(encoder), quantisation)
         miner = Miner(encoder, how, options, partial(shown, console, quiet=quiet), across=across, fresh=fresh)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 REPORT = "mining.json"
-_STATE = ".mining"
+_STATE, _LOCK = ".mining", "lock"
 _BLOCK = 256  # rows that are made and stored at a time
 _MOST_OWN = 32  # positives of an anchor that the search makes room for
 _EVERY = ""  # name of the one pool of all sources
@@ -140,7 +140,7 @@ class Miner:
         targets = targets_in(paths, out)
         try:
             (out / _STATE).mkdir(parents=True, exist_ok=True)
-            with FileLock(out / _STATE / "lock").acquire(timeout=0):
+            with FileLock(out / _STATE / _LOCK).acquire(timeout=0):
                 report = self._mine(paths, targets, out)
                 write_whole(out / REPORT, [json.dumps(report, indent=2, ensure_ascii=False), "\n"])
             if not keep_vectors:
@@ -154,14 +154,18 @@ class Miner:
         return report
 
     def _mine(self, paths: Sequence[str], targets: Mapping[str, Path], out: Path) -> dict[str, Any]:
-        pools, key = self._scan(paths, out / _STATE)
-        settings = {**self._describe(), "pairs_sha256": key}
-        found = {name: self._find(pool, name, paths, out / _STATE, settings) for name, pool in pools.items()}
+        pools = self._scan(paths, out / _STATE)
+        settings = self._describe()
+        used: set[Path] = {out / _STATE / _LOCK}
+        found = {name: self._find(pool, name, paths, out / _STATE, used) for name, pool in pools.items()}
         counts: dict[str, MinedSource] = {}
         rows: Counter[str] = Counter()
         for path, target in targets.items():
             write_pairs(target, (self._with_negatives(pair, found, rows, counts) for pair in read_pairs([path])))
             logger.info("%s: written", target)
+        for path in (out / _STATE).iterdir():
+            if path not in used:  # of other pairs, or another model
+                path.unlink()
         return {"settings": settings, "sources": {name: counts[name].to_dict() for name in sorted(counts)}}
 
     def _describe(self) -> dict[str, Any]:
@@ -178,12 +182,10 @@ class Miner:
             "fresh": self._fresh,
         }
 
-    def _scan(self, paths: Sequence[str], folder: Path) -> tuple[dict[str, Pool], str]:
-        """Read all pairs once: their texts, and a hash over what decides vectors and neighbours."""
+    def _scan(self, paths: Sequence[str], folder: Path) -> dict[str, Pool]:
+        """Read all pairs once."""
         pools: dict[str, Pool] = {}
-        digest = hashlib.sha256()
         for pair in read_pairs(paths):
-            digest.update(json.dumps([pair.source, pair.anchor, pair.positive]).encode())
             name = self._pool_of(pair)
             if name not in pools:
                 pools[name] = Pool(folder)
@@ -197,24 +199,25 @@ class Miner:
                     f"source {name or 'all'!r} has a single text 2, so there is none that could be a negative; add"
                     " pairs, or take --across"
                 )
-        return pools, digest.hexdigest()
+        return pools
 
-    def _find(self, pool: Pool, name: str, paths: Sequence[str], folder: Path, settings: Mapping[str, Any]) -> _Found:
+    def _find(self, pool: Pool, name: str, paths: Sequence[str], folder: Path, used: set[Path]) -> _Found:
         """Encode a pool's texts and the anchors of its pairs, and search; what is in the folder is not done again."""
-        made_by = [
-            settings[one] for one in ("weights_sha256", "max_tokens", "dim", "precision", "pairs_sha256", "across")
-        ]
+        encoder = self._encoder
+        made_by = [encoder.weights_sha256, encoder.max_tokens, encoder.dim, encoder.precision, pool.sha256]
         k = min(self._options.range_max + min(pool.most_positives, _MOST_OWN), len(pool))
-        stem = hashlib.sha256(json.dumps([name, *made_by]).encode()).hexdigest()[:16]
-        searched = hashlib.sha256(json.dumps([stem, k, self._search.describe()]).encode()).hexdigest()[:16]
+        stem = _name(made_by)
+        files = [folder / f"{kind}-{stem}" for kind in ("texts", "anchors")]
+        files.append(folder / f"neighbours-{_name([stem, k, self._search.describe()])}")
+        used.update(files)
         pairs = len(pool.of_pair)
 
         def anchors(first: int) -> Iterator[str]:
             return (pair.anchor for pair in islice(self._pairs(paths, name), first, None))
 
-        texts = self._encoded(folder / f"texts-{stem}", len(pool), pool.texts, "passage")
-        asked = self._encoded(folder / f"anchors-{stem}", pairs, anchors, "query")
-        neighbours = StoredRows(folder / f"neighbours-{searched}", (k,), _NEIGHBOUR)
+        texts = self._encoded(files[0], len(pool), pool.texts, "passage")
+        asked = self._encoded(files[1], pairs, anchors, "query")
+        neighbours = StoredRows(files[2], (k,), _NEIGHBOUR)
         with ExitStack() as stack:
             near = neighbours.fill(pairs, partial(self._neighbours, stack, texts, asked, k))
         own = np.asarray(pool.of_pair)
@@ -282,3 +285,8 @@ class Miner:
 
     def _pairs(self, paths: Sequence[str], pool: str) -> Iterator[Pair]:
         return (pair for pair in read_pairs(paths) if self._pool_of(pair) == pool)
+
+
+def _name(parts: list[Any]) -> str:
+    """Return a name for what follows from the parts alone."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

@@ -1,10 +1,11 @@
 """The texts that negatives are taken from: the different texts 2 of a source, on disk, and whose they are."""
 
+import json
 import tempfile
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from hashlib import blake2b
+from hashlib import blake2b, sha256
 from pathlib import Path
 
 from medte_haystack.training.near import Grams, grams_of, words_of
@@ -29,6 +30,7 @@ class Pool:
         """The number of each pair's text 2, in the order in which pairs were added."""
         self.most_positives = 1
         """Texts 2 of the anchor that has most."""
+        self._sha256 = sha256()
         self.grams = lru_cache(_REMEMBERED)(self._grams)
         """N-grams of a text by its number."""
         self._numbers: dict[bytes, int] = {}
@@ -42,8 +44,14 @@ class Pool:
     def __len__(self) -> int:
         return len(self._numbers)
 
+    @property
+    def sha256(self) -> str:
+        """A hash over the texts of all pairs, in hex."""
+        return self._sha256.hexdigest()
+
     def add(self, pair: Pair) -> None:
         """Take the next pair."""
+        self._sha256.update(json.dumps([pair.anchor, pair.positive]).encode())
         key = _digest(pair.positive)
         if key not in self._numbers:
             self._numbers[key] = len(self._numbers)
