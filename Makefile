@@ -1,5 +1,5 @@
 # Everything here sets itself up: `make demo` and `make test` need only make, Python >= 3.11 and a JDK >= 17 or Docker.
-.PHONY: .venv demo serve test lint bench bench-encode bench-quality bench-ingest bench-memory bench-train requirements clean
+.PHONY: .venv demo serve test lint check bench bench-encode bench-quality bench-ingest bench-search bench-memory bench-train requirements clean
 SHELL := /bin/bash
 BIN := .venv/bin
 
@@ -32,6 +32,14 @@ lint: .venv
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The scores of this project's own commands against those in eval/regression/checks.yaml: some five minutes on two cores.
+CHECKED := results/check
+check: .venv
+	@$(BIN)/python eval/regression/exports.py $(CHECKED)/exports
+	@$(BIN)/medte-eval build --tasks PmcDiagnosticVsTherapeuticClassification,MedQAPair --offline --quiet --again \
+	  --data-dir $(CHECKED)/tasks --export pmc=$(CHECKED)/exports/pmc --export medqa=$(CHECKED)/exports/medqa
+	MEDTE_EVAL_DATA=$(CHECKED)/tasks $(BIN)/medte-eval check eval/regression/checks.yaml $(ARGS)
+
 bench: .venv
 	$(BIN)/python -m bench
 
@@ -54,6 +62,10 @@ bench-memory: .venv
 # Writing ready-made vectors beside what people use: some twenty minutes on two cores with ARGS="--documents 200000".
 bench-ingest: .venv
 	$(BIN)/python -m bench.ingest --json results/ingest.json $(ARGS)
+
+# Searching beside Haystack's retrievers: half an hour on two cores with ARGS="--medquad FILE --scifact DIR".
+bench-search: .venv
+	$(BIN)/python -m bench.search --json results/search.json $(ARGS)
 
 # Resolve the newest versions that pyproject.toml allows and pin them.
 requirements: .venv

@@ -2,11 +2,14 @@
 
 Every way reads the same texts and vectors, writes into an index made beforehand, and ends when all is searchable. The
 slow ones may be given fewer documents (``--slow``); that flatters them, since a vector graph takes longer as it grows.
+es-ingest leaves the graph to the server, which builds it afterwards (`es_ingest.indices.graph`); how long it takes
+until that is done, and until the server rests after `parallel_bulk`, is measured once at the end.
 """
 
 import base64
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,15 +25,17 @@ from numpy.typing import NDArray
 from bench.alternating import parser, take_turns
 from es_ingest.cluster import Connection, open_cluster
 from es_ingest.cluster.node import InfoNode
+from es_ingest.indices.graph import await_graph
 from es_ingest.ingest import Ingester, RunOptions
 from es_ingest.records import Record
+from es_ingest.tuning.copies import segments
 from medte_haystack.index import Fingerprint, IndexSpec, detect_server, open_index, run
 
 DIM = 768
 _INDEX = "bench"
 _MADE_BY = Fingerprint(model="made-up", dim=DIM, pooling="mean")
 _PARALLEL = [(2, 500), (4, 500), (4, 1000), (8, 500)]  # threads and documents a request that are tried
-_TRIED = 20_000  # documents
+_TRIED = 10_000  # documents
 
 
 @dataclass(frozen=True)
@@ -157,6 +162,9 @@ def main(arguments: Sequence[str]) -> None:
     print(f"{'':52}{'documents':>10}{'documents/s':>13}{'ratio':>8}")
     for row in rows:
         print(f"{row['name']:52}{row['documents']:10,}{row['documents_per_second']:13,.0f}{row['ratio']:8.2f}")
+    for row in rows:
+        if "at_rest_seconds" in row:
+            print(f"{row['name']}: {row['at_rest_seconds']:.0f} s until the server rests, {row['segments']} segments")
     if chosen.json is not None:
         figures = {"quantisation": chosen.quantisation, "dim": DIM, "rows": rows}
         chosen.json.write_text(json.dumps(figures, indent=2) + "\n")
@@ -184,6 +192,7 @@ def measure(field: Field, many: int, few: int, rounds: int) -> list[dict[str, An
         return work
 
     seconds = take_turns({name: turn(*one) for name, one in ways.items()}, rounds)
+    rested = {name: _until_at_rest(field, *ways[name]) for name in list(ways)[-2:]}
     rates = {name: ways[name][0] / median(times) for name, times in seconds.items()}
     first = next(iter(rates.values()))
     return [
@@ -193,9 +202,20 @@ def measure(field: Field, many: int, few: int, rounds: int) -> list[dict[str, An
             "documents_per_second": rate,
             "ratio": rate / first,
             "seconds": seconds[name],
+            **rested.get(name, {}),
         }
         for name, rate in rates.items()
     ]
+
+
+def _until_at_rest(field: Field, number: int, way: Callable[[Field, int], None]) -> dict[str, float]:
+    started = time.perf_counter()
+    way(field, number)
+    field.check(number)
+    await_graph(field.client, _INDEX)
+    while field.client.indices.stats(index=_INDEX, metric="merge")["_all"]["primaries"]["merges"]["current"]:
+        time.sleep(0.2)
+    return {"at_rest_seconds": time.perf_counter() - started, "segments": segments(field.client, _INDEX)}
 
 
 def _best_parallel(field: Field, number: int) -> tuple[int, int]:

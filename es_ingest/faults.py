@@ -25,6 +25,7 @@ class Exit(IntEnum):
     SOURCE = 7
     LEDGER = 8
     ENGINE = 9
+    CHECK = 10
     INTERRUPTED = 130
 
 

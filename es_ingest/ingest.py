@@ -180,7 +180,7 @@ class Ingester:
             empty = self.client.count(index=self.info.name)["count"] == 0
             stream = options.stream(self.making, ledger, dead, summary, progress, stop, options.watch)
             try:
-                with self._loading(new=empty):
+                with self._loading(summary, new=empty):
                     stream.write(items, self.client, self.info.name, backoff, base64_vectors=self.server.base64_vectors)
                     if not summary.interrupted:
                         self._tidy(ledger, stream, summary, backoff, stop, delete_missing=options.delete_missing)
@@ -211,14 +211,15 @@ class Ingester:
         ledger.adopted()
 
     @contextmanager
-    def _loading(self, *, new: bool) -> Iterator[None]:
-        loading = begin_loading(self.client, self.info.name, new=new)
+    def _loading(self, summary: Summary, *, new: bool) -> Iterator[None]:
+        loading, ended = begin_loading(self.client, self.info.name, new=new), False
         try:
             yield
+            ended = True
         finally:
             try:
                 if loading:
-                    end_loading(self.client, self.info.name)
+                    end_loading(self.client, self.info.name, whole=ended and not summary.interrupted)
                 else:
                     self.client.indices.refresh(index=self.info.name)
             except (ApiError, TransportError) as error:
@@ -227,6 +228,8 @@ class Ingester:
                     self.index,
                     type(error).__name__,
                 )
+                if ended:  # else another error is on its way
+                    raise
 
     def _tidy(
         self,

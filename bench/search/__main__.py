@@ -27,6 +27,7 @@ from medte_haystack.errors import MedTEError
 PARTS = ("latency", "load", "soak", "recall", "quality")
 _MODEL = "minilm"
 _CANDIDATES = {10: 100, 100: 1000}  # by top_k: what the stock retriever takes where it is given none
+_TIMED = [(10, 100, 100), (10, None, 100), (100, 1000, 20)]  # top_k, num_candidates, questions a round
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -80,9 +81,10 @@ def _measure_medquad(
             yield from _speed(chosen, connection, index, corpus, report)
         if "recall" in chosen.parts:
             found = Retrievers.over(connection, index, corpus)
-            report["recall"] += recall.recall_rows(found, quantisation, list(_CANDIDATES))
+            rows = recall.recall_rows(found, quantisation, list(_CANDIDATES))
             found.close()
-            yield f"Defaults against exact search, {segments} segments\n{recall.table(report['recall'])}"
+            report["recall"] += rows
+            yield f"Defaults against exact search, {segments} segments\n{recall.table(rows)}"
 
 
 def _speed(
@@ -91,14 +93,13 @@ def _speed(
     what = f"{chosen.quantisations[0]}, {report['segments'][chosen.quantisations[0]]} segments"
     if "latency" in chosen.parts:
         report["latency"] = {}
-        for top_k, candidates in _CANDIDATES.items():
+        for top_k, candidates, questions in _TIMED:
             found = Retrievers.over(connection, index, corpus, candidates)
-            questions = max(len(corpus.questions) * 10 // top_k // 10, 20)
             timed = latency.latencies(found.ways(top_k), min(questions, len(corpus.questions)), chosen.rounds)
             found.close()
-            report["latency"][f"top_k {top_k}"] = latency.rows(timed, STOCK, DENSE)
-            title = f"One search at a time, top_k {top_k}, num_candidates {candidates}, {what}"
-            yield f"{title}\n{latency.table(report['latency'][f'top_k {top_k}'])}"
+            title = f"top_k {top_k}, num_candidates {candidates or 'by default'}"
+            report["latency"][title] = latency.rows(timed, STOCK, DENSE)
+            yield f"One search at a time, {title}, {what}\n{latency.table(report['latency'][title])}"
     found = Retrievers.over(connection, index, corpus, _CANDIDATES[10])
     if "load" in chosen.parts:
         report["load"] = load.throughput(found, chosen.searches, chosen.rounds)
@@ -116,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     found.add_argument("--distractors", type=int, default=200_000, help="passages made of MedQuAD's")
     found.add_argument("--dim", type=int, default=768, help="dimensions; minilm's 384 are turned into more")
     found.add_argument("--quantisations", type=_names, default=["int8", "bbq"], help="vector index types")
-    found.add_argument("--questions", type=int, default=200, help="questions of MedQuAD that are asked")
+    found.add_argument("--questions", type=int, default=1000, help="questions of MedQuAD that are asked")
     found.add_argument("--searches", type=int, default=2000, help="of a round with many at once")
     found.add_argument("--soak", type=int, default=20_000, help="searches in which no error may occur")
     found.add_argument("--scifact", type=Path, help="SciFact, or any other data set, as a BEIR folder")

@@ -8,6 +8,8 @@ from itertools import islice
 from elasticsearch import Elasticsearch
 
 from bench.search.corpus import Passages
+from es_ingest.indices.graph import await_graph
+from es_ingest.indices.loading import begin_loading, end_loading
 from es_ingest.tuning.copies import segments
 from medte_haystack.index import (
     Fingerprint,
@@ -24,14 +26,13 @@ from medte_haystack.index import (
 )
 
 _AT_ONCE = bulk.AT_ONCE * bulk.MAX_COUNT
-_MERGING = 600.0  # seconds waited at most
 _MADE_BY = "bench"
 
 
 def make_index(client: Elasticsearch, passages: Passages, quantisation: str) -> tuple[str, int]:
-    """Write passages into an index, unless it is there from an earlier run, and wait until it is merged.
+    """Write passages into an index, unless it is there from an earlier run, as es-ingest does, and wait for its graph.
 
-    :returns: Its name, and how many segments it has: it is merged as the server pleases.
+    :returns: Its name, and how many segments it has.
     """
     dim = passages.vectors.shape[1]
     name = f"bench-search-{passages.key}-{quantisation}"
@@ -40,16 +41,16 @@ def make_index(client: Elasticsearch, passages: Passages, quantisation: str) -> 
         client.options(ignore_status=404).indices.delete(index=name)
         server = run(client, detect_server())
         run(client, open_index(name, IndexSpec(Fingerprint(_MADE_BY, dim, "mean"), quantisation, replicas=0), server))
-        client.indices.put_settings(index=name, settings={"index.refresh_interval": "-1"})
+        begin_loading(client, name, new=True)
         operations = _operations(passages, server)
         while some := list(islice(operations, _AT_ONCE)):
             refused = run(client, bulk.write(name, some)).failures
             if refused:
                 raise AssertionError(refused[0])
-        client.indices.put_settings(index=name, settings={"index.refresh_interval": None})
-        client.indices.refresh(index=name)
+        end_loading(client, name)
+        if not await_graph(client, name):
+            raise AssertionError("no graph")
         print(f"made {name} in {time.perf_counter() - started:.0f} s", file=sys.stderr)
-    _await_merges(client, name)
     return name, segments(client, name)
 
 
@@ -57,12 +58,3 @@ def _operations(passages: Passages, server: Server) -> Iterator[Operation]:
     for chunk, vector in passages:
         sent = vector_json(vector, base64_vectors=server.base64_vectors)
         yield operation("index", chunk.id, source(chunk, sent))
-
-
-def _await_merges(client: Elasticsearch, name: str) -> None:
-    until = time.monotonic() + _MERGING
-    while client.indices.stats(index=name, metric="merge")["_all"]["primaries"]["merges"]["current"]:
-        if time.monotonic() > until:
-            print(f"{name} is still being merged; its latencies may be too high", file=sys.stderr)
-            return
-        time.sleep(0.5)

@@ -8,6 +8,7 @@ from typing import Any
 from elasticsearch import ApiError, Elasticsearch, NotFoundError
 
 from es_ingest.indices.builds import Build, builds, check_whole, holder, now
+from es_ingest.indices.graph import await_graph
 from es_ingest.indices.verify import PARTIAL, Verification
 from es_ingest.ingest import start_over
 from medte_haystack.errors import IndexContractError, MedTEError
@@ -71,6 +72,7 @@ def take_over(
             " of; the same command with --fresh makes it anew",
             index=build.index,
         )
+    await_graph(client, build.index)
     move(client, build.alias, before, build.index)
     build.keep(client, state="done", time=now(), before=before)
     return Switch(build.alias, before, build.index, tuple(_prune(client, build.alias, build.index, keep)))

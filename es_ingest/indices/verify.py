@@ -1,5 +1,6 @@
 """Tells whether an index holds what its ledger says, and the vectors that its model makes."""
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,11 +12,14 @@ from elasticsearch import Elasticsearch
 
 from es_ingest.indices.comparison import Comparison, Tally, compare
 from es_ingest.indices.expected import Expected, VectorCheck, check_vectors
+from es_ingest.indices.graph import graph_pending
 from es_ingest.indices.loading import being_loaded
 from es_ingest.ingest import target_of
 from es_ingest.search import readable_index
 from es_ingest.stream.ledger_reader import LedgerReader, read_ledger
 from es_ingest.stream.target import ledger_path
+
+logger = logging.getLogger(__name__)
 
 SAMPLE = 200  # chunks
 PARTIAL = "partial"
@@ -163,6 +167,8 @@ def ledger_of(client: Elasticsearch, index: str, path: Path | None = None) -> It
 
 
 def _of_loading(client: Elasticsearch, index: str) -> Iterator[Finding]:
+    if graph_pending(client, index):
+        logger.info("the server is building the graph of the vectors; until it is there searches compare with each")
     if being_loaded(client, index):
         yield Finding(
             "loading",

@@ -74,8 +74,9 @@ class Intake:
 
     def entries(self, records: Iterable[Record]) -> list[Entry]:
         """Return what is to be done for records that differ in their ids."""
-        fit = [record for record in records if self._fits(record)]
-        known = self._ledger.known([record.id for record in fit])
+        here = list(records)
+        known = self._ledger.known([record.id for record in here])  # what no longer fits is not missing for that
+        fit = [record for record in here if self._fits(record)]
         return [entry for record in fit if (entry := self._entry(record, known.get(record.id)))]
 
     def keep(self, entry: Entry) -> None:

@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from medte_haystack.index import MAX_CANDIDATES, default_num_candidates
+from medte_haystack.index import MAX_CANDIDATES, default_num_candidates, default_oversampling
+from medte_haystack.index.contract import EMBEDDING
+from medte_haystack.index.mapping import oversampling_of
 
 OVERSAMPLING = (0.0, 1.5, 3.0, 5.0)
 _CANDIDATES_A_HIT = (2, 5, 10, 20, 50)
@@ -69,5 +71,7 @@ def setting_today(quantisation: str, field: Mapping[str, Any], top_k: int) -> Se
     :param quantisation: Of the index.
     :param field: Mapping of its vector field.
     """
-    rescore = field.get("index_options", {}).get("rescore_vector", {}).get("oversample", 0.0)
-    return Setting(quantisation, float(rescore), default_num_candidates(top_k))
+    rescore = oversampling_of({"properties": {EMBEDDING: field}})
+    if rescore is None:
+        rescore = default_oversampling(quantisation) or 0.0
+    return Setting(quantisation, rescore, default_num_candidates(top_k))

@@ -6,7 +6,7 @@ import typer
 
 from es_ingest.faults import Exit
 from es_ingest.terminal import run_command
-from medte_eval.commands import build, compare, run, share, tasks, tune
+from medte_eval.commands import build, check, compare, run, share, tasks, tune
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -14,7 +14,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Evaluate embedding models, and Elasticsearch searches with them, on medical tasks.",
     epilog="Exit status: 0 done, 1 a bug, 2 wrong usage, 3 some tasks failed and the others are done, 4 model,"
-    " 5 server, 6 index, 7 source, 130 interrupted.",
+    " 5 server, 6 index, 7 source, 10 a score is not what `check` expects, 130 interrupted.",
 )
 app.command()(run.run)
 app.command()(tasks.tasks)
@@ -22,6 +22,7 @@ app.command()(build.build)
 app.command()(share.push)
 app.command()(share.pull)
 app.command()(compare.compare)
+app.command()(check.check)
 app.command()(tune.tune)
 
 

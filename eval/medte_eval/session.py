@@ -16,7 +16,7 @@ from es_ingest.faults import Exit, message_of, status_of
 from es_ingest.search import model_for
 from medte_eval.results import earlier_result, of_another_model
 from medte_eval.run import RefusedError, describe_model, describe_system, describe_task, evaluate
-from medte_eval.systems import OWN_STORES, ChosenSystem, SystemOptions
+from medte_eval.systems import OWN_STORES, ChosenSystem, SystemOptions, UnknownSystemError
 from medte_eval.systems.corpus import CorpusIndex
 from medte_eval.systems.ownership import remove_orphans
 from medte_eval.systems.system import ShowProgress, System
@@ -46,7 +46,7 @@ class Failure:
     @classmethod
     def of(cls, error: Exception, task: str, system: str | None) -> Self:
         """Take an error."""
-        if isinstance(error, RefusedError):
+        if isinstance(error, RefusedError | UnknownSystemError):
             return cls(task, system, Exit.USAGE, str(error))
         status = status_of(error)
         return cls(task, system, status or Exit.BUG, message_of(error), error if status is None else None)
@@ -59,7 +59,7 @@ class Failure:
 class Session:
     """What systems are made of, each made when first asked for and closed at the end; see `Resources`.
 
-    :param es: Where Elasticsearch is, as ``--es`` has it.
+    :param es: Where Elasticsearch is, as ``--es`` has it; or what gives a connection, which stays open.
     :param model: The model; None takes the given index's, or the default.
     :param load: Loads a model.
     :param options: Of the systems.
@@ -67,7 +67,12 @@ class Session:
     """
 
     def __init__(
-        self, es: str, model: str | None, load: Callable[[str], Encoder], options: SystemOptions, show: ShowProgress
+        self,
+        es: str | Callable[[], Connection],
+        model: str | None,
+        load: Callable[[str], Encoder],
+        options: SystemOptions,
+        show: ShowProgress,
     ) -> None:
         self.options = options
         self.show = show
@@ -84,7 +89,7 @@ class Session:
     @cached_property
     def connection(self) -> Connection:
         """The server."""
-        return self._open.enter_context(open_cluster(self._es))
+        return self._es() if callable(self._es) else self._open.enter_context(open_cluster(self._es))
 
     @cached_property
     def client(self) -> Elasticsearch:
@@ -110,7 +115,7 @@ class Session:
     @cached_property
     def texts(self) -> TextIndex:
         """An index of whole documents without vectors."""
-        return self._open.enter_context(closing(TextIndex(self.client, self.show)))
+        return self._open.enter_context(closing(TextIndex(self.client, self.show, analyzer=self.options.analyzer)))
 
     def system(self, chosen: ChosenSystem) -> System:
         """Return a system, the same one every time."""

@@ -27,6 +27,7 @@ from medte_haystack.index.queries import (
     MAX_CANDIDATES,
     MAX_OVERSAMPLING,
     default_num_candidates,
+    default_oversampling,
     knn_body,
 )
 from medte_haystack.index.steps import Pause, Steps, run, run_async
@@ -53,6 +54,7 @@ __all__ = [
     "cosine_from_score",
     "create_index",
     "default_num_candidates",
+    "default_oversampling",
     "describe_index",
     "detect_server",
     "index_options",

@@ -10,11 +10,21 @@ from elasticsearch import ApiError, BadRequestError, NotFoundError
 from medte_haystack.errors import IndexContractError, IndexMissingError
 from medte_haystack.index.contract import EMBEDDING
 from medte_haystack.index.fingerprint import Fingerprint
-from medte_haystack.index.mapping import DEFAULT_QUANTISATION, fields_of, mapping, quantisation_of, settings
+from medte_haystack.index.mapping import (
+    DEFAULT_QUANTISATION,
+    fields_of,
+    mapping,
+    oversampling_of,
+    quantisation_of,
+    settings,
+)
 from medte_haystack.index.server_errors import cause_of
 from medte_haystack.index.steps import Request, Steps
 
 logger = logging.getLogger(__name__)
+
+_VECTORS_OUT = "index.mapping.exclude_source_vectors"
+_ASKED = ("*.mappings", "*.settings.index.uuid", *(f"*.{where}.{_VECTORS_OUT}" for where in ("settings", "defaults")))
 
 ANALYZERS = ("english", "standard")  # what "auto" tries in turn: not every server has the language analyzers
 
@@ -39,6 +49,11 @@ class Server:
         return self.version is not None and self.version >= (9, 4)
 
     @property
+    def postpones_graphs(self) -> bool:
+        """Whether ``flat_index_threshold`` says from how many vectors on a segment gets a graph (9.4 on)."""
+        return self.version is not None and self.version >= (9, 4)
+
+    @property
     def gives_vectors_on_request(self) -> bool:
         """Whether ``"_source": {"exclude_vectors": false}`` is understood (8.19 on)."""
         return self.version is None or self.version >= (8, 19)
@@ -59,6 +74,8 @@ class IndexInfo:
     :param quantisation: Our name of its vector index type.
     :param fingerprint: What made it, None if something else than this project did.
     :param fields: Types of its fields by their full names, such as ``title.text``; not compared.
+    :param oversampling: How many times the hits it compares again as floats of itself; None if it says nothing of it.
+    :param keeps_vectors_out: Whether hits come without vectors unless these are asked for.
     """
 
     name: str
@@ -67,10 +84,14 @@ class IndexInfo:
     quantisation: str
     fingerprint: Fingerprint | None
     fields: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    oversampling: float | None = None
+    keeps_vectors_out: bool = field(default=False, compare=False)
 
     @classmethod
-    def from_mapping(cls, name: str, body: Mapping[str, Any]) -> "IndexInfo":
-        """Read it from a mapping as the server gives it."""
+    def of(cls, name: str, found: Mapping[str, Any]) -> "IndexInfo":
+        """Read it from what the server gives of an index: mappings, settings and their defaults."""
+        body = found.get("mappings", {})
+        told = [found.get(where, {}).get("index", {}).get("mapping", {}) for where in ("defaults", "settings")]
         vectors = body.get("properties", {}).get(EMBEDDING, {})
         return cls(
             name,
@@ -79,6 +100,8 @@ class IndexInfo:
             quantisation_of(body),
             Fingerprint.from_mapping(body),
             fields_of(body),
+            oversampling_of(body),
+            {**told[0], **told[1]}.get("exclude_source_vectors") == "true",
         )
 
 
@@ -140,7 +163,7 @@ def describe_index(index: str) -> Steps[IndexInfo]:
     if not index.strip() or index == "_all" or set(index) & set("*,"):
         raise IndexContractError(f"{index!r} is not the name of one index; name one", index=index)
     try:
-        answer = yield lambda client: client.indices.get_mapping(index=index)
+        answer = yield lambda client: client.indices.get(index=index, include_defaults=True, filter_path=_ASKED)
     except NotFoundError:
         answer = {}
     except BadRequestError as error:
@@ -157,7 +180,7 @@ def describe_index(index: str) -> Steps[IndexInfo]:
             f"{index!r} stands for {len(names)} indices ({', '.join(names)}); name one", index=index
         )
     ((name, found),) = answer.items()
-    return IndexInfo.from_mapping(name, found["mappings"])
+    return IndexInfo.of(name, found)
 
 
 def create_index(index: str, spec: IndexSpec, server: Server) -> Steps[bool]:
@@ -216,7 +239,7 @@ def _bodies(spec: IndexSpec, analyzer: str, server: Server) -> dict[str, Any]:
         return {"settings": shape, "mappings": dict(spec.body)}
     made_by = None if spec.fingerprint is None else replace(spec.fingerprint, analyzer=analyzer)
     if made_by is None and server.excludes_vectors:
-        shape["index.mapping.exclude_source_vectors"] = False  # give vectors back bit for bit, as a stock store does
+        shape[_VECTORS_OUT] = False  # give vectors back bit for bit, as a stock store does
     shape_of_documents = mapping(
         made_by.dim if made_by else None,
         quantisation=spec.quantisation,

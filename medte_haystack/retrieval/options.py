@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Any, Self
 
 from medte_haystack.errors import IndexContractError
@@ -21,7 +22,7 @@ class SearchOptions:
     :param top_k: Documents wanted, 1 to 10,000.
     :param num_candidates: Candidates a shard looks at; None takes ten a hit, at least 100.
     :param oversample: How many times the hits quantised vectors are compared again as floats, 1 to 10, 0 for none; None
-        leaves it to the index.
+        leaves it to the index, and takes 2 for int8 if it says nothing.
     :param min_similarity: Least cosine.
     :param exact: Compare with every vector.
     :param return_embedding: Whether hits carry their vectors.
@@ -83,7 +84,7 @@ class HybridOptions(SearchOptions):
                 f"fusion {self.fusion!r} is unknown; there are {', '.join(FUSIONS)}", fusion=self.fusion
             )
         weights = self.weights
-        if weights is not None and (len(weights) != 2 or min(weights) < 0 or max(weights) <= 0):
+        if weights is not None and not (len(weights) == 2 and all(0 <= one < inf for one in weights) and any(weights)):
             raise IndexContractError(
                 f"weights are {weights}; give two numbers, dense and lexical, from 0 and not both 0", weights=weights
             )

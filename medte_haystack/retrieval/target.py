@@ -7,7 +7,7 @@ from typing import Any
 from medte_haystack.errors import IndexContractError
 from medte_haystack.index import MAX_CANDIDATES, IndexInfo, Server, Steps, cosine_from_score
 from medte_haystack.index.contract import PARENT_ID
-from medte_haystack.index.queries import KnnOptions, default_num_candidates, source_filter
+from medte_haystack.index.queries import KnnOptions, default_num_candidates, default_oversampling, source_filter
 from medte_haystack.retrieval.asking import Answer, Log, ask
 from medte_haystack.retrieval.options import SearchOptions
 
@@ -44,7 +44,9 @@ class Target:
         return able if options.collapse is None else options.collapse
 
     def shown(self, options: SearchOptions) -> dict[str, Any]:
-        """Return the part of a body that says what comes back of each hit."""
+        """Return the part of a body that says what comes back of each hit; nothing where that is right anyway."""
+        if self.info.keeps_vectors_out and not options.return_embedding:
+            return {}  # filtering takes the server as long as fetching
         return source_filter(
             return_embedding=options.return_embedding, excludes_vectors=self.server.gives_vectors_on_request
         )
@@ -52,9 +54,12 @@ class Target:
     def knn(self, options: SearchOptions, filters: Mapping[str, Any] | None, chunks: int) -> KnnOptions:
         """Return how the vectors are searched for so many chunks."""
         candidates = options.num_candidates or default_num_candidates(options.top_k)
+        oversampling = options.oversample
+        if oversampling is None and self.info.oversampling is None:
+            oversampling = default_oversampling(self.info.quantisation)
         return KnnOptions(
             num_candidates=max(candidates, chunks),
-            oversampling=options.oversample,
+            oversampling=oversampling,
             min_similarity=options.min_similarity,
             filters=filters,
             base64_vectors=self.server.base64_vectors,

@@ -83,6 +83,28 @@ class TestPrecision:
         (rough,) = retriever.run(query, top_k=1, oversample=0)["documents"]
         assert rough.score != pytest.approx(cosines(unit_vectors, query)[7], abs=1e-6)
 
+    @pytest.mark.parametrize(
+        ("quantisation", "asked"), [("int8", {"oversample": 2.0}), ("bbq", None), ("hnsw", None), ("flat", None)]
+    )
+    def test_an_int8_index_compares_twice_the_hits_unless_it_says_otherwise(
+        self, make_store, documents, query, quantisation, asked
+    ):
+        store = make_store(model="minilm", quantisation=quantisation)
+        store.write_documents(documents)
+        retriever = MedTEEmbeddingRetriever(document_store=store, explain=True)
+        (search,) = retriever.run(query)["explanation"]["searches"]
+        assert search["request"]["query"]["knn"].get("rescore_vector") == asked
+        assert len(retriever.run(query, top_k=10_000)["documents"]) == 150
+
+    def test_an_index_that_says_how_much_it_compares_is_left_to_it(self, make_store, documents, query):
+        options = {"type": "int8_hnsw", "rescore_vector": {"oversample": 3}}
+        vector = {"type": "dense_vector", "dims": 384, "index_options": options}
+        store = make_store(custom_mapping={"properties": {"content": {"type": "text"}, "embedding": vector}})
+        store.write_documents(documents)
+        retriever = MedTEEmbeddingRetriever(document_store=store, explain=True)
+        (search,) = retriever.run(query)["explanation"]["searches"]
+        assert "rescore_vector" not in search["request"]["query"]["knn"]
+
     def test_min_similarity(self, contract_store, documents, query, unit_vectors):
         contract_store.write_documents(documents)
         retriever = MedTEEmbeddingRetriever(document_store=contract_store, min_similarity=0.1, top_k=150)

@@ -105,9 +105,9 @@ def opened(client: Elasticsearch, connection: Connection, encoder: Encoder) -> I
 
     def open_system(name: str, **given: Any) -> System:
         options = SystemOptions(**given)
-        of_index = (options.index, options.quantisation, options.chunk_tokens)
+        of_index = (options.index, options.quantisation, options.chunk_tokens, options.analyzer)
         if of_index not in made:
-            index, texts = CorpusIndex(client, encoder, options), TextIndex(client)
+            index, texts = CorpusIndex(client, encoder, options), TextIndex(client, analyzer=options.analyzer)
             made[of_index] = Given(options, connection, encoder, index, texts)
         (chosen,) = find_systems([name], options)
         return chosen.open(replace(made[of_index], options=options))

@@ -17,7 +17,7 @@ def metadata(name: str, kind: str, main_score: str) -> TaskMetadata:
         description="A small task.",
         dataset={"path": f"made/{name}", "revision": "made-1"},
         type=kind,
-        category="t2t" if kind == "PairClassification" else "t2c",
+        category="t2t" if kind in ("PairClassification", "Retrieval", "Reranking") else "t2c",
         modalities=["text"],
         eval_splits=["test"],
         eval_langs=["eng-Latn"],

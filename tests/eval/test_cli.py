@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from es_ingest.cluster import Connection
 from medte_eval.cli import app
 
+DENSE = ["--tasks", "MedQuADRetrieval", "--system", "dense"]
 NO_NETWORK = {
     "HTTP_PROXY": "http://localhost:1",
     "HTTPS_PROXY": "http://localhost:1",
@@ -55,6 +56,17 @@ def test_help_needs_neither_mteb_nor_torch() -> None:
         (["--tasks", "MedQuADRetrieval", "--system", "magic"], 2, "the systems are encoder, bm25, dense, exact"),
         (["--tasks", "MedQuADRetrieval", "--index", "i"], 2, "does not take --index"),
         (["--tasks", "MedQuADRetrieval", "--top-k", "5"], 2, "'--top-k'"),
+        (["--tasks", "MedQuADRetrieval", "--system", ","], 2, "no system is named"),
+        (["--tasks", ","], 2, "no task is named"),
+        (["--tasks", "MedQuADRetrieval", "--model", "minilm", "--max-tokens", "0"], 2, "max_tokens is 0"),
+        (["--tasks", "MedQuADRetrieval", "--precision", "fp1"], 2, "'fp1'"),
+        (["--tasks", "MedQuADRetrieval", "--model", "minilm", "--device", "tpu"], 2, "'tpu'"),
+        ([*DENSE, "--quantisation", "int9"], 2, "quantisation 'int9' is unknown; there are hnsw, int8"),
+        ([*DENSE, "--oversample", "0.5"], 2, "oversample is 0.5"),
+        ([*DENSE, "--num-candidates", "20000"], 2, "num_candidates is 20000"),
+        ([*DENSE[:-1], "hybrid", "--fusion", "sum"], 2, "fusion 'sum' is unknown"),
+        ([*DENSE[:-1], "hybrid", "--weights", "0,0"], 2, "weights"),
+        ([*DENSE[:-1], "hybrid", "--weights", "nan,1"], 2, "weights"),
         (["--tasks", "beir:/no/such/folder"], 7, "/no/such/folder: is no folder"),
         (["--tasks", "MedQuADRetrieval", "--data", "/no/such/folder"], 7, "/no/such/folder"),
         (["--tasks", "MedQuADRetrieval", "--model", "./no-such-model"], 4, "no-such-model"),
@@ -81,7 +93,7 @@ def test_an_interruption_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("medte_eval.tasks.find_tasks", interrupt)
+    monkeypatch.setattr("medte_eval.evaluation.find_tasks", interrupt)
     done = CliRunner().invoke(app, ["run", "--tasks", "MedQuADRetrieval"])
 
     assert done.exit_code == 130

@@ -11,6 +11,7 @@ from es_ingest.cluster import Connection
 from es_ingest.ingest import Ingester
 from es_ingest.records import Record
 from medte_eval.run import evaluate
+from medte_eval.systems import UnknownSystemError
 from medte_eval.systems.system import System
 from medte_eval.tasks.beir import BeirRetrieval
 from medte_eval.tasks.medquad import MedQuADRetrieval
@@ -41,6 +42,16 @@ def test_bm25_takes_a_document_by_its_best_chunk(opened: Opened, medquad: Path) 
     assert chunks.counts["chunks"] > 2 * chunks.counts["documents"] == 62
     assert all(len(found) <= 31 for found in chunks.items.run.values())
     assert chunks.scores["recall_at_10"] > 0.8
+
+
+def test_words_are_cut_as_the_chosen_analyzer_does(opened: Opened, medquad: Path) -> None:
+    for name in ("bm25", "hybrid"):
+        outcome = evaluate(MedQuADRetrieval(medquad), opened(name, analyzer="whitespace"))
+
+        assert outcome.system["analyzer"] == "whitespace"
+        assert outcome.details["mapping"]["properties"]["content"]["analyzer"] == "whitespace"
+    with pytest.raises(IndexContractError, match="the server has no analyzer 'klingon'; it has standard"):
+        opened("bm25", analyzer="klingon").settings()
 
 
 @pytest.mark.parametrize("fusion", ["min_max", "rrf", "weighted"])
@@ -82,7 +93,7 @@ def test_a_blank_query_is_answered_by_the_vectors_alone(opened: Opened, beir: Pa
 
 
 def test_wrong_numbers_are_refused_before_anything_is_indexed(opened: Opened) -> None:
-    with pytest.raises(IndexContractError, match="fusion 'magic' is unknown"):
+    with pytest.raises(UnknownSystemError, match="fusion 'magic' is unknown"):
         opened("hybrid", fusion="magic")
-    with pytest.raises(IndexContractError, match="give two numbers"):
+    with pytest.raises(UnknownSystemError, match="give two numbers"):
         opened("hybrid", weights=(0.0, 0.0))

@@ -51,7 +51,8 @@ def test_only_what_the_server_says_is_scored(opened: Opened) -> None:
 @pytest.mark.parametrize(
     ("quantisation", "oversample", "least", "most", "told"),
     [
-        ("int8", None, 1e-5, 0.02, "vectors as int8_hnsw, not compared again as floats"),
+        ("int8", 0.0, 1e-5, 0.02, "vectors as int8_hnsw, not compared again as floats"),
+        ("int8", None, 0, 1e-6, "vectors as int8_hnsw, then compared again as floats (oversample 2)"),
         ("int8", 2.0, 0, 1e-6, "vectors as int8_hnsw, then compared again as floats (oversample 2)"),
         ("bbq", None, 0, 1e-6, "vectors as bbq_hnsw, then compared again as floats (oversample 3)"),
         ("bbq", 0.0, 1e-3, 0.2, "vectors as bbq_hnsw, not compared again as floats"),

@@ -2,11 +2,6 @@
 
 import json
 import logging
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -142,30 +137,3 @@ def test_a_bug_is_kept_and_its_text_is_not_told(run: Run, beir: Path, monkeypatc
     assert isinstance(failure.bug, RuntimeError)
     assert failure.to_dict() == {"task": "tiny", "system": "dense", "exit_status": 1, "message": "RuntimeError"}
     assert Failure.of(ReadError("a", "is gone"), "t", None).to_dict()["exit_status"] == Exit.SOURCE
-
-
-def test_killed_anywhere_it_goes_on_and_leaves_nothing(
-    connection: Connection, client: Elasticsearch, beir: Path, medquad: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "out"
-    command = [sys.executable, "-m", "medte_eval.cli", "run", "--tasks", f"beir:{beir},MedQuADRetrieval"]
-    command += ["--system", "dense,bm25", "--data", str(medquad), "--model", "minilm", "--es", connection.url]
-    command += ["--out", str(out), "--json", "--quiet"]
-
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
-        deadline = time.monotonic() + 120
-        while not list(out.glob("*.run.json")) and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.01)
-        os.kill(process.pid, signal.SIGKILL)
-    before = {path.name: path.read_bytes() for path in out.glob("*.run.json")}
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-
-    assert before
-    assert done.returncode == 0, done.stderr
-    results = json.loads(done.stdout)["results"]
-    assert len(results) == 4
-    assert sum(one["reused"] for one in results) == len(before)
-    assert all((out / name).read_bytes() == content for name, content in before.items())
-    assert not evaluation_indices(client)
-    again = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert all(one["reused"] for one in json.loads(again.stdout)["results"])

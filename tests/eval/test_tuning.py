@@ -49,6 +49,12 @@ def test_weights_are_learned_reported_and_taken(
         (["--fusion", "weighted"], "weights are learned for rrf, min_max, distribution"),
         (["--task", "Nothing"], "unknown task 'Nothing'"),
         (["--out", "/no/such/folder/w.json"], "there is no folder /no/such/folder"),
+        (["--task", "SIB200ClusteringS2S"], "SIB200ClusteringS2S is of type Clustering; hybrid weights are learned"),
+        (["--task", "MedQAPair"], "MedQAPair is of type PairClassification; hybrid weights are learned"),
+        (["--task", "MTEB(Medical, v1)"], "12 tasks; hybrid weights are learned from one retrieval task, such as"),
+        (["--task", ""], "unknown task ''"),
+        (["--quantisation", "int9"], "quantisation 'int9' is unknown"),
+        (["--index", "i", "--quantisation", "flat"], "an existing index has its quantisation"),
     ],
 )
 def test_what_cannot_be_tuned_is_told(arguments: list[str], message: str, tmp_path: Path) -> None:

@@ -79,7 +79,8 @@ class TestDetect:
 @pytest.mark.parametrize("quantisation", QUANTISATIONS)
 def test_every_quantisation_is_accepted_and_finds(client, server, index, quantisation):
     info = run(client, open_index(index, replace(SPEC, quantisation=quantisation), server))
-    assert info == IndexInfo(index, 64, "dot_product", quantisation, info.fingerprint)
+    oversampling = 3.0 if quantisation == "bbq" else None  # as the server has it
+    assert info == IndexInfo(index, 64, "dot_product", quantisation, info.fingerprint, oversampling=oversampling)
     vectors = np.random.default_rng(1).normal(size=(200, 64))
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
     writes = [
@@ -154,6 +155,22 @@ class TestExisting:
     def test_of_something_else_is_described(self, client, index):
         client.indices.create(index=index)
         assert run(client, describe_index(index)) == IndexInfo(index, None, None, "", None)
+
+    @pytest.mark.parametrize("excludes", [True, False])
+    def test_whether_hits_come_without_vectors(self, client, server, index, excludes):
+        if not server.excludes_vectors:
+            pytest.skip("this server always gives vectors")
+        client.indices.create(index=index, settings={"index.mapping.exclude_source_vectors": excludes})
+        assert run(client, describe_index(index)).keeps_vectors_out is excludes
+
+    def test_that_a_new_index_keeps_vectors_out_where_servers_do(self, client, server, index):
+        info = run(client, open_index(index, SPEC, server))
+        assert info.keeps_vectors_out is server.excludes_vectors
+        assert info.oversampling is None
+
+    def test_how_much_it_compares_again(self, client, server, index):
+        run(client, open_index(index, replace(SPEC, quantisation="bbq"), server))
+        assert run(client, describe_index(index)).oversampling == 3.0
 
     def test_missing(self, client, index):
         with pytest.raises(IndexMissingError, match="is not there; make it with") as caught:

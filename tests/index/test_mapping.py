@@ -12,7 +12,7 @@ TEMPLATES = [
     {"doubles": {"match_mapping_type": "double", "mapping": {"type": "double", "ignore_malformed": True}}},
     {"dates": {"match_mapping_type": "date", "mapping": {"type": "date", "ignore_malformed": True}}},
 ]
-GRAPH = {"m": 16, "ef_construction": 100}
+GRAPH = {"m": 32, "ef_construction": 200}
 OPTIONS = {
     "hnsw": {"type": "hnsw", **GRAPH},
     "int8": {"type": "int8_hnsw", **GRAPH},

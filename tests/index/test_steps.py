@@ -1,5 +1,8 @@
 """Conversations run the same with a blocking and with an async client."""
 
+import asyncio
+from types import SimpleNamespace
+
 import pytest
 
 from medte_haystack.index import Pause, run, run_async
@@ -129,3 +132,74 @@ def test_interrupts_leave_at_once(error):
 
     with pytest.raises(error):
         run(None, conversation())
+
+
+class FakeTransport:
+    """One node with two connections."""
+
+    def __init__(self):
+        config = SimpleNamespace(connections_per_node=2)
+        self.node_pool = SimpleNamespace(all=lambda: [SimpleNamespace(config=config)])
+
+
+class SlowClient:
+    def __init__(self):
+        self.transport = FakeTransport()
+        self.under_way = self.most = 0
+        self.served = []
+
+    async def ask(self, who):
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        await asyncio.sleep(0)
+        self.under_way -= 1
+        self.served.append(who)
+
+
+def asking(who):
+    yield lambda client: client.ask(who)
+
+
+async def test_who_waits_for_a_connection_comes_before_who_has_just_had_one():
+    client = SlowClient()
+
+    async def asks_on_and_on(who):
+        for _ in range(5):
+            await run_async(client, asking(who))
+
+    await asyncio.gather(*(asks_on_and_on(who) for who in range(8)))
+    assert client.most == 2
+    for turn in range(5):
+        assert sorted(client.served[8 * turn : 8 * turn + 8]) == list(range(8))
+
+
+def test_a_client_serves_one_event_loop_after_the_other():
+    client = SlowClient()
+
+    async def all_at_once():
+        await asyncio.gather(*(run_async(client, asking(who)) for who in range(4)))
+
+    for _ in range(2):
+        asyncio.run(all_at_once())
+    assert len(client.served) == 8
+
+
+async def test_an_error_or_a_cancellation_gives_the_turn_back():
+    client = SlowClient()
+
+    async def fail(_):
+        raise ValueError("no")
+
+    async def wait_on(_):
+        await asyncio.sleep(60)
+
+    def step(request):
+        yield request
+
+    for _ in range(3):
+        with pytest.raises(ValueError, match="no"):
+            await run_async(client, step(fail))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(run_async(client, step(wait_on)), 0.01)
+    await asyncio.wait_for(run_async(client, asking("last")), 5)
+    assert client.served == ["last"]

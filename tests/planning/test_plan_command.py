@@ -66,8 +66,8 @@ def test_medquad_for_programs(plan):
     assert wanted.items() <= found.items()
     (size,) = found["sizes"]
     assert size["quantisation"] == "int8"
-    assert size["ram"] == found["chunks"] * (388 + 64)
-    assert size["disk"] == found["chunks"] * (388 + 64 + 1536) + found["text_bytes"]
+    assert size["ram"] == found["chunks"] * (388 + 128)
+    assert size["disk"] == found["chunks"] * (388 + 128 + 1536) + found["text_bytes"]
     assert sum(one["count"] for one in found["tokens_of_a_record"]["histogram"]) == 500
     over = sum(one["count"] for one in found["tokens_of_a_record"]["histogram"] if one["over"])
     assert found["longer_than_model"] == over > 0

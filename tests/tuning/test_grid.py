@@ -33,4 +33,7 @@ def test_what_is_asked_of_the_server():
 def test_what_a_search_gets_today():
     bbq = {"index_options": {"type": "bbq_hnsw", "rescore_vector": {"oversample": 3.0}}}
     assert setting_today("bbq", bbq, 10) == Setting("bbq", 3, 100)
-    assert setting_today("int8", {"index_options": {"type": "int8_hnsw"}}, 20) == Setting("int8", 0, 200)
+    assert setting_today("int8", {"index_options": {"type": "int8_hnsw"}}, 20) == Setting("int8", 2, 200)
+    chosen = {"index_options": {"type": "int8_hnsw", "rescore_vector": {"oversample": 0}}}
+    assert setting_today("int8", chosen, 20) == Setting("int8", 0, 200)
+    assert setting_today("hnsw", {"index_options": {"type": "hnsw"}}, 20) == Setting("hnsw", 0, 200)

@@ -125,7 +125,7 @@ def test_the_copy_of_its_own_kind_has_its_own_graph(client, index, fill, monkeyp
     monkeypatch.setattr(tune, "measure", look)
     tune.tune(client, info, SMALL)
     assert seen["int8"] == options
-    assert seen["int4"].items() >= {"type": "int4_hnsw", "m": 16, "ef_construction": 100}.items()
+    assert seen["int4"].items() >= {"type": "int4_hnsw", "m": 32, "ef_construction": 200}.items()
 
 
 def test_copies_may_be_merged(client, fill):

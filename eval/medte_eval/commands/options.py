@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from es_ingest.commands import completion
+
 DataDir = Annotated[
     Path | None,
     typer.Option(
@@ -28,6 +30,14 @@ ChunkTokens = Annotated[
         " length as with the model alone)."
     ),
 ]
+Analyzer = Annotated[
+    str,
+    typer.Option(
+        help="Of an index made for the task, which decides what BM25 finds; auto: english where the server has it, else"
+        " standard.",
+        autocompletion=completion.analyzers,
+    ),
+]
 NumCandidates = Annotated[
     int | None, typer.Option(min=1, help="Candidates that a shard looks at, at least (default: 10 a document).")
 ]
@@ -38,11 +48,10 @@ Oversample = Annotated[
         " index has it)."
     ),
 ]
-
-
-def names_in(text: str) -> list[str]:
-    """Return the names in a list with commas."""
-    return [name.strip() for name in text.split(",") if name.strip()]
+Out = Annotated[
+    Path | None, typer.Option(file_okay=False, help="Folder for result files; what it has is not done again.")
+]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Do again what --out already has a result of.")]
 
 
 def make_folder(path: Path) -> None:

@@ -1,8 +1,7 @@
 """``medte-eval run``."""
 
 from functools import partial
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -10,18 +9,20 @@ from es_ingest.commands.options import Device, Es, Json, Model, Precision, Quiet
 from es_ingest.faults import Exit, reported
 from es_ingest.terminal import notes_to_stderr, tell_error
 from medte_eval.commands.options import (
+    Analyzer,
     ChunkTokens,
     Data,
     DataDir,
+    Fresh,
     Index,
     MaxTokens,
     NumCandidates,
+    Out,
     Oversample,
     Quantisation,
     Queries,
     TopK,
     make_folder,
-    names_in,
 )
 
 
@@ -49,6 +50,7 @@ def run(
     index: Index = None,
     quantisation: Quantisation = None,
     chunk_tokens: ChunkTokens = None,
+    analyzer: Analyzer = "auto",
     num_candidates: NumCandidates = None,
     oversample: Oversample = None,
     fusion: Annotated[
@@ -70,14 +72,11 @@ def run(
     latency_queries: Annotated[
         int, typer.Option(min=0, help="Queries of a retrieval task asked once more one by one, for their latency.")
     ] = 100,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Do again what --out already has a result of.")] = False,
+    fresh: Fresh = False,
     es: Es = "auto",
     device: Device = None,
     precision: Precision = "auto",
-    out: Annotated[
-        Path | None,
-        typer.Option(file_okay=False, help="Folder for result files; what it has is not done again."),
-    ] = None,
+    out: Out = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -90,42 +89,48 @@ def run(
         from datasets.utils.logging import disable_progress_bar
 
         from es_ingest.progress import shown
+        from medte_eval.evaluation import ASKED_WRONGLY, Evaluation
         from medte_eval.report import print_results
         from medte_eval.session import Failure, Session, run_all
-        from medte_eval.systems import SystemOptions, UnknownSystemError, find_systems
-        from medte_eval.tasks import UnknownTaskError, find_tasks, task_names
-        from medte_eval.weights import WeightsError, parse_weights
-        from medte_haystack.encoder import Encoder
 
         disable_progress_bar()
         try:
-            learned = None if weights is None else parse_weights(weights)
-            options = SystemOptions(
-                index,
-                quantisation,
-                chunk_tokens,
-                num_candidates,
-                oversample,
-                fusion or (None if learned is None else learned.fusion),
-                None if learned is None else learned.weights,
-                own_stores or None,
+            asked = Evaluation.of(
+                tasks=tasks,
+                system=system,
+                model=model,
+                max_tokens=max_tokens,
+                data=data,
+                data_dir=data_dir,
+                queries=queries,
+                top_k=top_k,
+                index=index,
+                quantisation=quantisation,
+                chunk_tokens=chunk_tokens,
+                analyzer=analyzer,
+                num_candidates=num_candidates,
+                oversample=oversample,
+                fusion=fusion,
+                weights=weights,
+                own_stores=own_stores,
+                latency_queries=latency_queries,
+                device=device,
+                precision=precision,
             )
-            chosen = find_tasks(task_names(tasks), data=data, queries=queries, top_k=top_k, data_dir=data_dir)
-            systems = find_systems(names_in(system), options)
             if out is not None:
                 make_folder(out)
-            load = partial(Encoder.load, device=device, precision=precision, max_tokens=max_tokens)
             results, failures = [], []
-            with Session(es, model, load, options, partial(shown, console, quiet=quiet)) as session:
-                every = [(row.name, partial(row.make, its)) for row, its in chosen]
-                for found in run_all(every, systems, session, out=out, fresh=fresh, latency_queries=latency_queries):
+            show = partial(shown, console, quiet=quiet)
+            with Session(es, asked.model.name, asked.model.load, asked.options, show) as session:
+                kept: dict[str, Any] = {"out": out, "fresh": fresh, "latency_queries": asked.latency_queries}
+                for found in run_all([*asked.made()], asked.systems, session, **kept):
                     if isinstance(found, Failure):
                         failures.append(found)
                         where = found.task if found.system is None else f"{found.task} on {found.system}"
                         tell_error(f"{where}: {found.message}")
                     else:
                         results.append(found)
-        except (UnknownTaskError, UnknownSystemError, WeightsError) as error:
+        except ASKED_WRONGLY as error:
             raise typer.BadParameter(str(error)) from None
         if results or as_json:
             print_results(results, [one.to_dict() for one in failures], as_json=as_json)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from es_ingest.commands.options import Json
+from es_ingest.faults import reported
 from medte_eval.commands.build import Exports, Mimic, Offline, exports_of
 from medte_eval.commands.options import DataDir
 
@@ -28,6 +29,8 @@ _OTHERS = (
     },
 )
 
+_STALE = ", stale since its export changed"
+
 
 def tasks(
     data_dir: DataDir = None,
@@ -42,7 +45,8 @@ def tasks(
     from medte_eval.tasks.listing import list_tasks
 
     folder = data_dir or default_data_dir()
-    listed = list_tasks(folder, exports_of(export, mimic), offline=offline)
+    with reported():
+        listed = list_tasks(folder, exports_of(export, mimic), offline=offline)
     counts = Counter(one.task.kind for one in listed if not one.task.reserve)
     if as_json:
         found = {
@@ -65,7 +69,10 @@ def tasks(
 
 
 def _state(listed: "Listed") -> str:
-    states = [f"built{' without a language model' * one.name.endswith('.LLMFree')}" for one in listed.built]
+    states = [
+        f"built{' without a language model' * one.name.endswith('.LLMFree')}{_STALE * (one.name in listed.stale)}"
+        for one in listed.built
+    ]
     if listed.damaged:
         states.append("damaged")
     if not states:

@@ -3,7 +3,7 @@
 import json
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,8 +11,10 @@ from es_ingest.commands.options import Device, Es, Json, Model, Precision, Quiet
 from es_ingest.faults import reported
 from es_ingest.terminal import notes_to_stderr
 from medte_eval.commands.options import (
+    Analyzer,
     ChunkTokens,
     Data,
+    DataDir,
     Index,
     MaxTokens,
     NumCandidates,
@@ -35,11 +37,13 @@ def tune(
     model: Model = None,
     max_tokens: MaxTokens = None,
     data: Data = None,
+    data_dir: DataDir = None,
     queries: Queries = None,
     top_k: TopK = 100,
     index: Index = None,
     quantisation: Quantisation = None,
     chunk_tokens: ChunkTokens = None,
+    analyzer: Analyzer = "auto",
     num_candidates: NumCandidates = None,
     oversample: Oversample = None,
     es: Es = "auto",
@@ -56,12 +60,11 @@ def tune(
     console = notes_to_stderr(quiet)
     with reported(interrupted="the index made for it is removed"):
         from datasets.utils.logging import disable_progress_bar
-        from mteb.abstasks import AbsTaskRetrieval
 
         from es_ingest.progress import shown
         from medte_eval.report import print_tuned
         from medte_eval.session import Session
-        from medte_eval.systems import SystemOptions
+        from medte_eval.systems import SystemOptions, UnknownSystemError, find_systems
         from medte_eval.tasks import UnknownTaskError, find_tasks
         from medte_eval.tuning import Judged, learn_weights
         from medte_eval.weights import write_weights
@@ -73,20 +76,34 @@ def tune(
             raise typer.BadParameter(f"weights are learned for {', '.join(METHODS)}, not for {fusion!r}")
         if not out.parent.is_dir():
             raise typer.BadParameter(f"there is no folder {out.parent} for {out.name}; make it first")
+        options = SystemOptions(
+            index,
+            quantisation,
+            chunk_tokens,
+            num_candidates,
+            oversample,
+            analyzer=None if analyzer == "auto" else analyzer,
+        )
         try:
-            ((row, its),) = find_tasks([task], data=data, queries=queries, top_k=top_k)
-        except UnknownTaskError as error:
+            find_systems(["hybrid"], options)
+            asked = find_tasks([task], data=data, queries=queries, top_k=top_k, data_dir=data_dir)
+        except (UnknownTaskError, UnknownSystemError) as error:
             raise typer.BadParameter(str(error)) from None
-        made = row.make(its)
-        if not isinstance(made, AbsTaskRetrieval) or len(made.hf_subsets) != 1 or len(made.eval_splits) != 1:
-            raise typer.BadParameter(f"{task} is no retrieval task of one set of queries; hybrid weights need one")
+        row, its = asked[0]
+        if len(asked) > 1 or row.type != "Retrieval":
+            known = ", ".join(row.name for row, _ in asked if row.type == "Retrieval")
+            what = f"{len(asked)} tasks" if len(asked) > 1 else f"of type {row.type}"
+            hint = f", such as {known}" if known else ""
+            raise typer.BadParameter(f"{task} is {what}; hybrid weights are learned from one retrieval task{hint}")
+        made: Any = row.make(its)
+        if len(made.hf_subsets) != 1 or len(made.eval_splits) != 1:
+            raise typer.BadParameter(f"{task} has several sets of queries; hybrid weights need one")
         made.load_data()
         found = made.dataset[made.hf_subsets[0]][made.eval_splits[0]]
         qrels = {query: dict(grades) for query, grades in found["relevant_docs"].items() if any(grades.values())}
         texts = dict(zip(found["queries"]["id"], found["queries"]["text"], strict=True))
         judged = Judged({query: texts[query] for query in qrels}, qrels)
         load = partial(Encoder.load, device=device, precision=precision, max_tokens=max_tokens)
-        options = SystemOptions(index, quantisation, chunk_tokens, num_candidates, oversample)
         with Session(es, model, load, options, partial(shown, console, quiet=quiet)) as session:
             tuned = learn_weights(
                 made.metadata.name,

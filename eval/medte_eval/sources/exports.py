@@ -1,7 +1,8 @@
-"""Local exports: the files of one, their rows, and those that answer one query."""
+"""Local exports: the files of one, their rows, those that answer one query, and a hash of what is in them."""
 
+import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -18,6 +19,7 @@ JSON = (".jsonl", ".ndjson", ".json")
 PARQUET = (".parquet",)
 XML = (".xml", ".nxml")
 _BATCH_ROWS = 512
+_MISSING = "does not exist; check the path of the export"
 
 
 def files(source: str, export: Path, suffixes: tuple[str, ...]) -> list[Path]:
@@ -32,7 +34,7 @@ def files(source: str, export: Path, suffixes: tuple[str, ...]) -> list[Path]:
             raise SourceError(source, str(export), f"is no export of this source; its files end in {_listed(suffixes)}")
         return [export]
     if not export.is_dir():
-        raise SourceError(source, str(export), "does not exist; check the path of the export")
+        raise SourceError(source, str(export), _MISSING)
     found = [Path(item) for item in walk(str(export), suffixes) if isinstance(item, str)]
     if not found:
         raise SourceError(source, str(export), f"holds no file that ends in {_listed(suffixes)}")
@@ -50,6 +52,30 @@ def files_of_query(source: str, export: Path, query: str, suffixes: tuple[str, .
         if _plain(place.name) == _plain(query) or (place.is_file() and _plain(_stem(place.name)) == _plain(query)):
             return files(source, place, suffixes)
     raise SourceError(source, str(export), f"holds nothing for the query {query!r}; put it into {query}{suffixes[0]}")
+
+
+def content_hash(source: str, export: Path, names: Collection[str] = ()) -> str:
+    """Return a hash of an export's files and their names, wherever it lies and whenever it was copied there.
+
+    :param source: Its name in messages.
+    :param names: Count only files of these names, plain or packed; without any, all but hidden ones.
+    :raises SourceError: If it is missing, or a file cannot be read.
+    """
+    if not export.exists():
+        raise SourceError(source, str(export), _MISSING)
+    base = export if export.is_dir() else export.parent
+    paths = export.rglob("*") if export.is_dir() else [export]
+    digest = hashlib.sha256()
+    for name, path in sorted((path.relative_to(base).as_posix(), path) for path in paths if path.is_file()):
+        wanted = _unpacked(path.name.lower()) in names if names else not re.search(r"(^|/)\.", name)
+        if not wanted:
+            continue
+        try:
+            with path.open("rb") as stream:
+                digest.update(f"{name}\0{hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())
+        except OSError as error:
+            raise SourceError(source, str(path), f"cannot be read: {error.strerror or error}") from None
+    return digest.hexdigest()
 
 
 def rows(source: str, path: Path, holder: str = "") -> Iterator[tuple[str, dict[str, Any]]]:

@@ -19,7 +19,7 @@ OWN_STORES = "own_stores"
 
 
 class UnknownSystemError(ValueError):
-    """No system has this name, or it does not take an option that was given."""
+    """No system has this name, or it does not take an option that was given, or not its value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,7 @@ class SystemOptions:
     :param fusion: How a hybrid search makes two rankings one.
     :param weights: Of its dense and its lexical side.
     :param own_stores: Leave the document stores of a pipeline as its file has them.
+    :param analyzer: Of the texts in an index made for the task; None takes what the server has for English.
     """
 
     index: str | None = None
@@ -44,6 +45,7 @@ class SystemOptions:
     fusion: str | None = None
     weights: tuple[float, float] | None = None
     own_stores: bool | None = None
+    analyzer: str | None = None
 
     def given(self) -> set[str]:
         """Return the names of what was chosen."""
@@ -173,8 +175,8 @@ def _pipeline(given: Resources, argument: str) -> "System":
     return PipelineSystem(Path(argument), given.chunks, connection, given.show)
 
 
-_INDEX = frozenset({"index", "quantisation", "chunk_tokens"})
-_CHUNKS = frozenset({"index", "chunk_tokens"})
+_TEXTS = frozenset({"index", "chunk_tokens", "analyzer"})
+_INDEX = _TEXTS | {"quantisation"}
 _VECTORS = _INDEX | {"num_candidates", "oversample"}
 
 SYSTEMS: Mapping[str, SystemRow] = MappingProxyType(
@@ -188,12 +190,7 @@ SYSTEMS: Mapping[str, SystemRow] = MappingProxyType(
                 _encoder,
                 uses_server=False,
             ),
-            SystemRow(
-                "bm25",
-                "Elasticsearch by words: whole documents, or chunks",
-                frozenset({"index", "chunk_tokens"}),
-                _bm25,
-            ),
+            SystemRow("bm25", "Elasticsearch by words: whole documents, or chunks", _TEXTS, _bm25),
             SystemRow("dense", "Elasticsearch by vectors: whole documents, or chunks", _VECTORS, _dense),
             SystemRow("exact", "brute force over the vectors of the index", _INDEX, _exact),
             SystemRow("hybrid", "Elasticsearch by vectors and by words", _VECTORS | {"fusion", "weights"}, _hybrid),
@@ -213,7 +210,8 @@ def find_systems(names: Sequence[str], options: SystemOptions) -> list[ChosenSys
     """Look systems up and check that they take the options.
 
     :param names: Such as ``dense`` or ``pipeline:FILE.yaml``.
-    :raises UnknownSystemError: If one is not known or lacks its argument, or none of them takes one of the options.
+    :raises UnknownSystemError: If one is not known or lacks its argument, or none of them takes one of the options or
+        its value.
     """
     chosen = [_find(name) for name in dict.fromkeys(names)]
     if not chosen:
@@ -222,9 +220,29 @@ def find_systems(names: Sequence[str], options: SystemOptions) -> list[ChosenSys
     for option in sorted(options.given() - taken):
         flag = "--" + option.replace("_", "-")
         raise UnknownSystemError(f"system {', '.join(names)} does not take {flag}; leave it out")
-    if options.index is not None and options.given() & {"quantisation", "chunk_tokens"}:
-        raise UnknownSystemError("an existing index has its quantisation and chunks; leave those options out")
+    _check(options)
+    if options.index is not None and options.given() & {"quantisation", "chunk_tokens", "analyzer"}:
+        raise UnknownSystemError("an existing index has its quantisation, chunks and analyzer; leave those options out")
     return chosen
+
+
+def _check(options: SystemOptions) -> None:
+    """Check the values, before a server and a model are opened for them."""
+    from medte_haystack.errors import IndexContractError
+    from medte_haystack.index import DEFAULT_QUANTISATION, index_options
+    from medte_haystack.retrieval import DEFAULT_FUSION, HybridOptions
+
+    try:
+        index_options(options.quantisation or DEFAULT_QUANTISATION, None)
+        HybridOptions(
+            top_k=1,
+            num_candidates=options.num_candidates,
+            oversample=options.oversample,
+            fusion=options.fusion or DEFAULT_FUSION,
+            weights=options.weights,
+        )
+    except IndexContractError as error:
+        raise UnknownSystemError(str(error)) from None
 
 
 def _find(name: str) -> ChosenSystem:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from elastic_transport import TransportError
 from elasticsearch import ApiError, BadRequestError, Elasticsearch
 
+from es_ingest.indices.graph import await_graph
 from es_ingest.ingest import Ingester
 from es_ingest.records import Record
 from es_ingest.search import readable_index
@@ -42,14 +43,16 @@ class EvaluationIndex(ABC):
 
     :param client: The server.
     :param show: Shows how far indexing is.
+    :param analyzer: Of texts; None takes ``english`` where the server has it, else ``standard``.
     """
 
-    def __init__(self, client: Elasticsearch, show: ShowProgress = silent) -> None:
+    def __init__(self, client: Elasticsearch, show: ShowProgress = silent, *, analyzer: str | None = None) -> None:
         self.client = client
         self._show = show
         self._owner = Owner()
         self._made: str | None = None
         self._opened: tuple[Corpus, Target, Measured] | None = None
+        self._given_analyzer = analyzer
         self._analyzer: str | None = None
 
     @abstractmethod
@@ -117,9 +120,17 @@ class EvaluationIndex(ABC):
         self._owner.close(left=left)
 
     def analyzer(self) -> str:
-        """Return the analyzer of texts that an index gets here: ``english`` where the server has it."""
+        """Return the analyzer of texts that an index gets here.
+
+        :raises IndexContractError: If it was chosen, and the server does not have it.
+        """
         if self._analyzer is None:
-            self._analyzer = next((name for name in ANALYZERS if self._has_analyzer(name)), ANALYZERS[-1])
+            chosen = self._given_analyzer
+            tries = ANALYZERS if chosen is None else (chosen,)
+            found = next((name for name in tries if self._has_analyzer(name)), None)
+            if found is None:
+                raise IndexContractError(f"the server has no analyzer {chosen!r}; it has standard", analyzer=chosen)
+            self._analyzer = found
         return self._analyzer
 
     def _has_analyzer(self, name: str) -> bool:
@@ -156,7 +167,7 @@ class CorpusIndex(EvaluationIndex):
     def __init__(
         self, client: Elasticsearch, encoder: Encoder, options: SystemOptions, show: ShowProgress = silent
     ) -> None:
-        super().__init__(client, show)
+        super().__init__(client, show, analyzer=options.analyzer)
         self.encoder = encoder
         self.given = options.index
         self.quantisation = options.quantisation or DEFAULT_QUANTISATION
@@ -234,6 +245,7 @@ class CorpusIndex(EvaluationIndex):
                 f"{summary.failed} chunks of the corpus were refused, so the scores would be wrong; see the warnings",
                 failed=summary.failed,
             )
+        await_graph(self.client, name)
         return summary.truncated
 
     def _check_holds(self, name: str, corpus: Corpus) -> None:

@@ -6,8 +6,9 @@ from typing import Any
 from medte_eval.systems.corpus import CorpusIndex
 from medte_eval.systems.searching import ServerSystem, room_for
 from medte_eval.systems.system import ShowProgress, silent
-from medte_haystack.index import run
+from medte_haystack.index import default_oversampling, run
 from medte_haystack.index.contract import EMBEDDING
+from medte_haystack.index.mapping import oversampling_of, quantisation_of
 from medte_haystack.retrieval import Hit, SearchOptions, Target, find_dense
 from medte_haystack.retrieval.dense import dense_body
 
@@ -47,12 +48,15 @@ class DenseSystem(ServerSystem):
 
     def scoring(self) -> str:
         """Return how the score of a pair is made: the server tells what the index does unless it is asked otherwise."""
-        options = self.details()["mapping"]["properties"][EMBEDDING]["index_options"]
+        mapping = self.details()["mapping"]
         factor = self._oversample
         if factor is None:
-            factor = options.get("rescore_vector", {}).get("oversample", 0)
+            factor = oversampling_of(mapping)
+        if factor is None:
+            factor = default_oversampling(quantisation_of(mapping))
+        kind = mapping["properties"][EMBEDDING]["index_options"]["type"]
         again = f"then compared again as floats (oversample {factor:g})" if factor else "not compared again as floats"
-        return f"a kNN search of the first text for exactly the second; vectors as {options['type']}, {again}"
+        return f"a kNN search of the first text for exactly the second; vectors as {kind}, {again}"
 
     def _options(self, top_k: int) -> SearchOptions:
         candidates = None if self._given_candidates is None else max(self._given_candidates, top_k)

@@ -50,7 +50,7 @@ class TextIndex(EvaluationIndex):
     def _make(self, name: str, corpus: Corpus, mark: dict[str, Any]) -> int:
         shape = mapping(None, analyzer=self.analyzer(), fingerprint={})
         del shape["properties"][EMBEDDING]
-        spec = IndexSpec(body={**shape, "_meta": mark}, replicas=0)
+        spec = IndexSpec(analyzer=self.analyzer(), body={**shape, "_meta": mark}, replicas=0)
         run(self.client, create_index(name, spec, run(self.client, detect_server())))
         with self._show(lambda: range(len(corpus))) as progress:
 

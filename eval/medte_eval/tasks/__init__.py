@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from es_ingest.records import ReadError
 from medte_eval.tasks.benchmark import BENCHMARK, NAME, split_name
-from medte_eval.tasks.benchmark.task import BenchmarkTask
+from medte_eval.tasks.benchmark.task import MAIN_SCORES, BenchmarkTask
 from medte_eval.tasks.building.folder import default_data_dir, find_built
 
 if TYPE_CHECKING:
@@ -54,11 +54,13 @@ class TaskRow:
 
     :param name: As given to ``--tasks``.
     :param type: mteb's task type.
+    :param main_score: mteb's name of the score that counts.
     :param make: Makes it.
     """
 
     name: str
     type: str
+    main_score: str
     make: Callable[[TaskOptions], "AbsTask"]
 
 
@@ -103,10 +105,10 @@ def _rows_of(name: str, options: TaskOptions, data: Path | None) -> Iterator[tup
         argument = name.partition(":")[2]
         if not argument:
             raise UnknownTaskError(f"{name!r} is not how the task is written; write {BEIR}:FOLDER")
-        yield TaskRow(name, "Retrieval", _make_beir), replace(options, argument=argument)
+        yield TaskRow(name, "Retrieval", MAIN_SCORES["Retrieval"], _make_beir), replace(options, argument=argument)
     elif (known := split_name(name)) is not None:
         own = data if known[0].name == MEDQUAD else None
-        yield TaskRow(name, known[0].kind, _Maker(*known)), replace(options, data=own)
+        yield TaskRow(name, known[0].kind, known[0].main_score, _Maker(*known)), replace(options, data=own)
     else:
         for row in _mteb_rows(name, options):
             yield row, options
@@ -122,7 +124,7 @@ def _built_rows(options: TaskOptions) -> Iterator[TaskRow]:
         if _folder_of(data_dir, task, llm_free=False) is None:
             missing.append(task.name)
         else:
-            yield TaskRow(task.name, task.kind, _Maker(task, llm_free=False))
+            yield TaskRow(task.name, task.kind, task.main_score, _Maker(task, llm_free=False))
     if len(missing) == sum(not task.reserve for task in BENCHMARK.values()):
         raise ReadError(str(data_dir), f"holds no built task; build some with: medte-eval build --tasks {NAME}")
     if missing:
@@ -172,7 +174,7 @@ def _mteb_rows(name: str, options: TaskOptions) -> list[TaskRow]:
     if found and options.queries is not None:
         raise UnknownTaskError(f"{name!r} is mteb's own, of which all queries are asked; leave --queries out")
     if found:
-        return [TaskRow(task.name, task.type, task) for task in found]
+        return [TaskRow(task.name, task.type, task.main_score, task) for task in found]
     near = difflib.get_close_matches(name, [*BENCHMARK, NAME, f"{BEIR}:FOLDER"], n=1)
     hint = f"do you mean {near[0]}? " if near else ""
     raise UnknownTaskError(

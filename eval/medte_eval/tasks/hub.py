@@ -44,11 +44,13 @@ class FromMteb:
 
     :param name: mteb's.
     :param type: mteb's.
+    :param main_score: mteb's.
     :param subsets: Its subsets that a benchmark asks for.
     """
 
     name: str
     type: str
+    main_score: str
     subsets: tuple[str, ...] | None = None
 
     def __call__(self, options: "TaskOptions") -> AbsTask:
@@ -72,4 +74,5 @@ def find_in_mteb(name: str) -> list[FromMteb]:
             tasks = [mteb.get_task(name)]
         except KeyError:
             return []
-    return [FromMteb(task.metadata.name, task.metadata.type, tuple(task.hf_subsets)) for task in tasks]
+    about = [(task.metadata, tuple(task.hf_subsets)) for task in tasks]
+    return [FromMteb(one.name, one.type, one.main_score, subsets) for one, subsets in about]

@@ -1,16 +1,17 @@
 """What is known of each task before it is run: whether it is built, or can be, and how."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from es_ingest.records import ReadError
 from medte_eval.tasks.benchmark import BENCHMARK
-from medte_eval.tasks.benchmark.sources import SOURCES
+from medte_eval.tasks.benchmark.sources import SOURCES, Source
 from medte_eval.tasks.benchmark.task import BenchmarkTask
 from medte_eval.tasks.building.folder import find_built
 from medte_eval.tasks.building.manifest import Manifest, read_manifest
+from medte_eval.tasks.building.opening import Sources
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,7 @@ class Listed:
     """A task of the benchmark as it stands here.
 
     :param built: Manifests of what is built of it: with a language model's help, without it, or both.
+    :param stale: Names of what is built of an export that holds something else by now.
     :param damaged: Whether something of it is there and cannot be read.
     :param buildable: Whether it can be built with what is given, as far as can be told without trying.
     :param needs: What building it takes.
@@ -26,6 +28,7 @@ class Listed:
 
     task: BenchmarkTask
     built: tuple[Manifest, ...]
+    stale: tuple[str, ...]
     damaged: bool
     buildable: bool
     needs: tuple[str, ...]
@@ -53,22 +56,38 @@ class Listed:
             "buildable": self.buildable,
             "how": self.how,
             "built": [
-                {"name": one.name, "rows": one.rows, "sha256": one.sha256, "built": one.built} for one in self.built
+                {
+                    "name": one.name,
+                    "rows": one.rows,
+                    "sha256": one.sha256,
+                    "built": one.built,
+                    "stale": one.name in self.stale,
+                }
+                for one in self.built
             ],
         }
 
 
-def list_tasks(data_dir: Path, exports: Collection[str], *, offline: bool = False) -> list[Listed]:
+def list_tasks(data_dir: Path, exports: Mapping[str, Path], *, offline: bool = False) -> list[Listed]:
     """List the benchmark's tasks.
 
     :param data_dir: Where built tasks are.
-    :param exports: Sources of which a local export is given.
+    :param exports: Local exports by source; one of which something is built is read.
     :param offline: Whether the network is out of use.
+    :raises ReadError: If it cannot be.
     """
-    return [_listed(task, data_dir, exports, offline=offline) for task in BENCHMARK.values()]
+    sources = Sources(data_dir, exports=exports)  # of which nothing is opened
+    return [_listed(task, data_dir, exports, sources.export, offline=offline) for task in BENCHMARK.values()]
 
 
-def _listed(task: BenchmarkTask, data_dir: Path, exports: Collection[str], *, offline: bool) -> Listed:
+def _listed(
+    task: BenchmarkTask,
+    data_dir: Path,
+    exports: Mapping[str, Path],
+    content: Callable[[str], str | None],
+    *,
+    offline: bool,
+) -> Listed:
     source = SOURCES[task.source]
     built, damaged = [], False
     for name in dict.fromkeys((task.name, task.llm_free_name)):
@@ -79,25 +98,28 @@ def _listed(task: BenchmarkTask, data_dir: Path, exports: Collection[str], *, of
             built.append(read_manifest(folder))
         except ReadError:
             damaged = True
+    exported = [one for one in built if one.recipe.get("export") and task.source in exports]
+    stale = tuple(one.name for one in exported if one.recipe.get("export") != content(task.source))
     given = task.source in exports or (source.fetched and not offline)
-    return Listed(task, tuple(built), damaged, given, _needs(task), _how(task))
+    return Listed(task, tuple(built), stale, damaged, given, _needs(task), _how(task))
 
 
 def _needs(task: BenchmarkTask) -> tuple[str, ...]:
     source = SOURCES[task.source]
-    if not source.fetched:
-        found = [f"--mimic FOLDER: {source.export}"]
-    else:
-        found = [f"the network, or --export {source.name}=PATH: {source.export}"]
+    found = [f"{'the network, or ' * source.fetched}{_flag(source)}: {source.export}"]
     if task.uses_llm:
         found.append(f"--generator FILE.yaml: a language model; without it {task.llm_free_name} is built")
     return tuple(found)
 
 
+def _flag(source: Source) -> str:
+    return "--mimic FOLDER" if source.name == "mimic" else f"--export {source.name}=PATH"
+
+
 def _how(task: BenchmarkTask) -> str:
     words = ["medte-eval build --tasks", task.name]
     if not SOURCES[task.source].fetched:
-        words.append("--mimic FOLDER")
+        words.append(_flag(SOURCES[task.source]))
     if task.uses_llm:
         words.append("--generator FILE.yaml")
     return " ".join(words)

@@ -1,4 +1,6 @@
 import datetime
+import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,9 +17,10 @@ from mteb.abstasks import (
 from es_ingest.records import ReadError
 from medte_eval.systems.encoder import EncoderSystem
 from medte_eval.tasks.benchmark import BENCHMARK
+from medte_eval.tasks.building.build import Built
 from medte_eval.tasks.building.folder import read_built
 from medte_eval.tasks.building.manifest import read_manifest
-from medte_eval.tasks.building.opening import Opener
+from medte_eval.tasks.building.opening import Opener, Sources
 from medte_eval.tasks.building.rephrase import Rephraser
 from medte_eval.tasks.built import open_built
 from medte_haystack.encoder import Encoder
@@ -184,7 +187,8 @@ def test_the_manifest_tells_what_the_task_was_made_of(builder: Make) -> None:
     assert manifest == built.manifest
     assert (manifest.name, manifest.task, manifest.number) == ("PubMedRetrieval.LLMFree", "PubMedRetrieval", 47)
     assert "Unlike the benchmark: the paper's title for a query" in manifest.description
-    assert manifest.snapshot == {"export": "pubmed", "read": manifest.built[:10]}
+    digest = manifest.recipe["export"]
+    assert manifest.snapshot == {"export": "pubmed", "sha256": digest, "read": manifest.built[:10]}
     assert manifest.recipe["seed"] == 42
     assert manifest.dropped == {"papers without title or abstract": 1}
     assert set(manifest.versions) == {"medte", "mteb", "numpy", "scikit-learn"}
@@ -206,6 +210,47 @@ def test_what_is_built_with_the_same_options_is_not_built_again(builder: Make) -
 
     assert (first.fresh, again.fresh, other.fresh) == (True, False, True)
     assert again.manifest == first.manifest
+
+
+def test_a_changed_export_is_noticed_wherever_it_lies(
+    builder: Make, exports: Mapping[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    task, folder, copy = BENCHMARK["MedQAPair"], tmp_path / "medqa", tmp_path / "elsewhere"
+    shutil.copytree(exports["medqa"], folder)
+
+    def build(export: Path) -> Built:
+        return builder(Sources(tmp_path / "cache", offline=True, exports={"medqa": export})).build(task)
+
+    first = build(folder)
+    shutil.copytree(folder, copy, copy_function=shutil.copyfile)  # with other dates
+    (copy / ".hidden").write_text("nothing of the export")
+    same = build(copy)
+    (folder / "test.jsonl").write_text((folder / "test.jsonl").read_text().replace("Nothing", "nothing"))
+    before = caplog.text
+    changed = build(folder)
+
+    assert (first.fresh, same.fresh, changed.fresh) == (True, False, True)
+    assert same.manifest == first.manifest
+    assert "stale" not in before
+    assert "MedQAPair is stale, its export changed; it is built anew" in caplog.text
+    assert changed.manifest.sha256 != first.manifest.sha256
+    assert not build(folder).fresh
+
+
+def test_of_mimic_only_the_tables_that_are_read_count(exports: Mapping[str, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "mimic"
+    shutil.copytree(exports["mimic"], folder)
+
+    def digest() -> str | None:
+        return Sources(tmp_path, exports={"mimic": folder}).export("mimic")
+
+    first = digest()
+    (folder / "chartevents.csv").write_text("as large as a disk")
+    other = digest()
+    with (folder / "admissions.csv").open("a") as table:
+        table.write("\n")
+
+    assert first == other != digest()
 
 
 def test_half_a_task_is_none(builder: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

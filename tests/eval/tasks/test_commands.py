@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,14 +48,15 @@ def invoke(*arguments: str) -> Result:
 def test_the_whole_benchmark_is_built_from_exports_and_listed(given: list[str], tmp_path: Path) -> None:
     cache = ["--cache", str(tmp_path / "cache")]
 
-    done = invoke("build", "--tasks", "MedTEB,TrialsTitleDescriptionRetrieval", *given, *cache, "--json", "--quiet")
+    names = ",".join(["MedTEB", *(task.name for task in BENCHMARK.values() if task.reserve)])
+    done = invoke("build", "--tasks", names, *given, *cache, "--json", "--quiet")
     listed = invoke("tasks", *given, "--json")
     again = invoke("build", "--tasks", "MedTEB", *given, *cache, "--json", "--quiet")
 
     assert done.exit_code == 0, done.stderr
     assert done.stderr == ""
     built = json.loads(done.stdout)["tasks"]
-    assert [one["status"] for one in built] == ["built"] * 52
+    assert [one["status"] for one in built] == ["built"] * len(BENCHMARK)
     assert [one["name"] for one in built] == [task.llm_free_name for task in BENCHMARK.values()]
     assert sum(bool(one["notice"]) for one in built) == 26
     assert {one["status"] for one in json.loads(again.stdout)["tasks"]} == {"already built"}
@@ -140,6 +142,32 @@ def test_tasks_tells_what_each_needs(tmp_path: Path) -> None:
     )
     assert rows["PubMedPair"]["language_model"]
     assert rows["TrialsTitleDescriptionRetrieval"]["number"] is None
+
+
+def test_what_was_built_of_a_changed_export_is_said_to_be_stale(exports: Mapping[str, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "medqa"
+    shutil.copytree(exports["medqa"], folder)
+    options = ["--data-dir", str(tmp_path / "tasks"), "--export", f"medqa={folder}", "--offline"]
+    build = ["build", "--tasks", "MedQAPair", *options, "--cache", str(tmp_path / "cache"), "--quiet"]
+
+    def listed() -> tuple[str, bool]:
+        states = {line.split()[0]: line for line in invoke("tasks", *options).stdout.splitlines() if line}
+        found = json.loads(invoke("tasks", *options, "--json").stdout)["tasks"]
+        return states["MedQAPair"], next(row["built"][0]["stale"] for row in found if row["name"] == "MedQAPair")
+
+    first, fresh = invoke(*build), listed()
+    (folder / "train.jsonl").write_text((folder / "train.jsonl").read_text().replace("Wait", "Weep"))
+    stale = listed()
+    again, mended = invoke(*build), listed()
+    shutil.rmtree(folder)
+    gone = invoke(*build)
+
+    assert (first.stderr, again.exit_code) == ("", 0)
+    assert "MedQAPair is stale, its export changed; it is built anew" in again.stderr
+    assert (fresh[0].endswith("built"), fresh[1]) == (mended[0].endswith("built"), mended[1]) == (True, False)
+    assert (stale[0].endswith("built, stale since its export changed"), stale[1]) == (True, True)
+    assert gone.exit_code == 7
+    assert f"{folder} does not exist; check the path of the export" in gone.stderr.replace("medqa: does", "medqa does")
 
 
 def test_a_damaged_task_is_listed_as_such(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ class Source:
     :param open: Opens it.
     :param fetched: Whether it can be fetched from the network; else an export is needed.
     :param public: Whether texts of it may leave the machine.
+    :param reads: Names of the files of an export that are read; none where all are.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Source:
     open: "Callable[[Access], Any]"
     fetched: bool = True
     public: bool = True
+    reads: tuple[str, ...] = ()
 
 
 def _opens(module: str, name: str, *more: str) -> "Callable[[Access], Any]":
@@ -152,6 +154,7 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
                 _opens("mimic", "MimicIV"),
                 fetched=False,
                 public=False,
+                reads=("discharge.csv", "admissions.csv"),
             ),
         )
     }

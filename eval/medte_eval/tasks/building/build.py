@@ -81,7 +81,7 @@ class Builder:
         self._rephraser = rephraser
 
     def build(self, task: BenchmarkTask, *, llm_free: bool = False, again: bool = False) -> Built:
-        """Build a task unless it is built with these options already.
+        """Build a task unless it is built already of this export with these options; a stale one is told.
 
         :param llm_free: Build the variant without a language model even if there is one.
         :param again: Build it in any case.
@@ -187,4 +187,8 @@ class Builder:
         except ReadError as error:
             logger.warning("%s; it is built anew", error)
             return None
-        return Built(folder, manifest, fresh=False) if manifest.recipe == recipe else None
+        changed = [name for name, value in recipe.items() if manifest.recipe.get(name) != value]
+        if changed:
+            logger.warning("%s is stale, its %s changed; it is built anew", name, " and ".join(changed))
+            return None
+        return Built(folder, manifest, fresh=False)

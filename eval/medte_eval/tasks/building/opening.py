@@ -19,7 +19,7 @@ class Opener(Protocol):
         ...
 
     def export(self, source: str) -> str | None:
-        """Return the name of the local export that is read instead of the network; None if there is none."""
+        """Return a hash of the local export that is read instead of the network; None if there is none."""
         ...
 
     def snapshot(self, source: str) -> dict[str, Any]:
@@ -40,6 +40,7 @@ class Sources:
         self._offline = offline
         self._exports = dict(exports or {})
         self._opened: dict[str, Access] = {}
+        self._hashes: dict[str, str] = {}
 
     def open(self, source: str) -> Any:
         """Open a source; each time its replies are counted anew."""
@@ -50,12 +51,19 @@ class Sources:
         return SOURCES[source].open(access)
 
     def export(self, source: str) -> str | None:
-        """Return the last part of the export's path: the rest is nobody else's business."""
-        path = self._exports.get(source)
-        return None if path is None else path.resolve().name
+        """Return a hash of the export's content, as it was when it was first asked for."""
+        from medte_eval.sources.exports import content_hash
+
+        path, row = self._exports.get(source), SOURCES[source]
+        if path is None:
+            return None
+        if source not in self._hashes:
+            self._hashes[source] = content_hash(row.title, path, row.reads)
+        return self._hashes[source]
 
     def snapshot(self, source: str) -> dict[str, Any]:
         """Tell what was read of a source since it was last opened: an export, or which replies from when."""
-        if (export := self.export(source)) is not None:
-            return {"export": export, "read": datetime.datetime.now(datetime.UTC).date().isoformat()}
+        if (digest := self.export(source)) is not None:
+            name = self._exports[source].resolve().name  # the rest of the path is nobody else's business
+            return {"export": name, "sha256": digest, "read": datetime.datetime.now(datetime.UTC).date().isoformat()}
         return dict(self._opened[source].snapshot())

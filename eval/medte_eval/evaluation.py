@@ -1,0 +1,109 @@
+"""What `medte-eval run` is asked for: which tasks on which systems, with which model."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from medte_eval.systems import ChosenSystem, SystemOptions, UnknownSystemError, find_systems
+from medte_eval.tasks import TaskOptions, TaskRow, UnknownTaskError, find_tasks, task_names
+from medte_eval.weights import WeightsError, parse_weights
+
+if TYPE_CHECKING:
+    from mteb.abstasks import AbsTask
+
+    from medte_haystack.encoder import Encoder
+
+ASKED_WRONGLY = (UnknownTaskError, UnknownSystemError, WeightsError)
+"""What can be wrong with it before anything is run."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """A model that was asked for, and how it shall compute; see `Encoder.load`.
+
+    :param name: None takes the given index's, or the default.
+    """
+
+    name: str | None
+    device: str | None
+    precision: str
+    max_tokens: int | None
+
+    def load(self, name: str) -> "Encoder":
+        """Load the model of a name, which may be the index's."""
+        from medte_haystack.encoder import Encoder
+
+        return Encoder.load(name, device=self.device, precision=self.precision, max_tokens=self.max_tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Tasks on systems.
+
+    :param tasks: In the order in which they are run.
+    :param systems: Each task is run on all of them.
+    :param options: Of the systems.
+    :param model: The model.
+    :param latency_queries: See `medte_eval.run.evaluate`.
+    """
+
+    tasks: Sequence[tuple[TaskRow, TaskOptions]]
+    systems: Sequence[ChosenSystem]
+    options: SystemOptions
+    model: ModelChoice
+    latency_queries: int
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        tasks: str,
+        system: str,
+        model: str | None,
+        max_tokens: int | None,
+        data: Path | None,
+        data_dir: Path | None,
+        queries: int | None,
+        top_k: int,
+        index: str | None,
+        quantisation: str | None,
+        chunk_tokens: int | None,
+        analyzer: str,
+        num_candidates: int | None,
+        oversample: float | None,
+        fusion: str | None,
+        weights: str | None,
+        own_stores: bool,
+        latency_queries: int,
+        device: str | None,
+        precision: str,
+    ) -> Self:
+        """Look up what the command's options name; the parameters are called as these are.
+
+        :raises UnknownTaskError: If a task is not known, or none takes what is given for it.
+        :raises UnknownSystemError: If a system is not known, or none takes an option.
+        :raises WeightsError: If the weights are neither two numbers nor a file of them.
+        :raises ReadError: If all of the benchmark is asked for, and nothing is built.
+        """
+        learned = None if weights is None else parse_weights(weights)
+        options = SystemOptions(
+            index,
+            quantisation,
+            chunk_tokens,
+            num_candidates,
+            oversample,
+            fusion or (None if learned is None else learned.fusion),
+            None if learned is None else learned.weights,
+            own_stores or None,
+            None if analyzer == "auto" else analyzer,
+        )
+        chosen = find_tasks(task_names(tasks), data=data, queries=queries, top_k=top_k, data_dir=data_dir)
+        systems = find_systems([name.strip() for name in system.split(",") if name.strip()], options)
+        return cls(chosen, systems, options, ModelChoice(model, device, precision, max_tokens), latency_queries)
+
+    def made(self) -> Iterator[tuple[str, "Callable[[], AbsTask]"]]:
+        """Give the tasks' names and what makes them."""
+        for row, its in self.tasks:
+            yield row.name, partial(row.make, its)
