@@ -12,7 +12,7 @@ from es_ingest.faults import reported
 from es_ingest.terminal import notes_to_stderr
 
 if TYPE_CHECKING:
-    from medte_haystack.training.run import Trained
+    from medte_haystack.training.record import Trained
 
 
 def run(

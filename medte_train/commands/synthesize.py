@@ -77,7 +77,7 @@ def synthesize(
     check_format(format)
     fields = mapping_of(id_field, title_field, text_field, None)
     with reported(interrupted="replies are kept, and the same command goes on"), ExitStack() as stack:
-        from medte_eval.commands.options import names_in
+        from medte_eval.tasks import task_names
         from medte_eval.tasks.building.rephrase import load_generator
         from medte_haystack.encoder.backends.cache import cache_folder
         from medte_train.synthesis.asking import Asker
@@ -86,7 +86,7 @@ def synthesize(
         from medte_train.synthesis.synthesize import Synthesis, SynthesisOptions, refuse_private
         from medte_train.synthesis.writing import write_triplets
 
-        options = SynthesisOptions(tuple(names_in(types)), per_type, least_relevance, attempts)
+        options = SynthesisOptions(tuple(task_names(types)), per_type, least_relevance, attempts)
         chosen = format_of(sources, format, fields)
         component, identity = load_generator(generator)
         guard, places = Guard(), remote_places(component)

@@ -163,9 +163,9 @@ class Miner:
         for path, target in targets.items():
             write_pairs(target, (self._with_negatives(pair, found, rows, counts) for pair in read_pairs([path])))
             logger.info("%s: written", target)
-        for path in (out / _STATE).iterdir():
-            if path not in used:  # of other pairs, or another model
-                path.unlink()
+        for old in (out / _STATE).iterdir():
+            if old not in used:  # of other pairs, or another model
+                old.unlink()
         return {"settings": settings, "sources": {name: counts[name].to_dict() for name in sorted(counts)}}
 
     def _describe(self) -> dict[str, Any]:

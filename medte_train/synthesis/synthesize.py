@@ -26,7 +26,8 @@ NOTHING = "note: no usable query"
 SAME_QUERY = "query came before"
 
 _TOLD_EVERY = 100  # notes
-A, B = TypeVar("A"), TypeVar("B")
+A = TypeVar("A")
+B = TypeVar("B")
 
 
 @dataclass(frozen=True, slots=True)

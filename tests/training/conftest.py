@@ -32,6 +32,7 @@ def tiny(tmp_path_factory) -> Path:
     )
     BertModel(shape, add_pooling_layer=False).save_pretrained(folder)
     tokenizer = Tokenizer(models.WordPiece({word: number for number, word in enumerate(vocabulary)}, unk_token="[UNK]"))
+    tokenizer.add_special_tokens(vocabulary[:5])
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))

@@ -26,10 +26,11 @@ def recipe(tmp_path, tiny):
     """A configuration and pairs beside it."""
     write_pairs(tmp_path / "pairs" / "a.jsonl.gz", pairs_of("a", 40))
     write_pairs(tmp_path / "pairs" / "b.jsonl", pairs_of("b", 20))
+    (tmp_path / "empty.jsonl").touch()
     path = tmp_path / "small.toml"
     path.write_text(
         f'[model]\nbase = "{tiny}"\n[batches]\nsize = 8\n[run]\nsteps = 2\nprecision = "fp32"\ndevice = "cpu"\n'
-        '[evaluation]\ntasks = ["beir:beir"]\n'
+        '[optimiser]\nlearning_rate = 0.01\n[evaluation]\ntasks = ["beir:beir"]\n'
     )
     return path
 
@@ -82,6 +83,8 @@ def test_scores_are_those_of_the_product(beir, tiny, config, monkeypatch):
         (("run", "small.toml", "--pairs", "missing"), 7, "missing: does not exist"),
         (("run", "small.toml", "--set", 'evaluation.tasks=["Nix"]'), 2, "evaluation.tasks: unknown task 'Nix'"),
         (("run", "small.toml", "--set", "evaluation.score=other"), 2, "evaluation.score is 'other'"),
+        (("run", "small.toml", "--pairs", "empty.jsonl"), 7, "there is no pair to train on"),
+        (("run", "small.toml", "--pairs", "small.toml"), 7, "small.toml:1: not JSON"),
         (("run", "small.toml", "--set", "model.base=nix"), 4, "'nix' is neither a model of the registry"),
         (("run", "small.toml", "--set", "model.max_tokens=900"), 2, "max_tokens is 900"),
         (("run", "small.toml", "--out", "small.toml"), 2, "is a file"),

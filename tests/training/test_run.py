@@ -212,6 +212,16 @@ def test_encoders_keep_the_dimensions_that_the_model_s_files_say(config, tmp_pat
     assert Encoder.load(found.folder, device="cpu").encode(["gout"]).shape == (1, 16)
 
 
+def test_one_source_suffices(config, tmp_path):
+    found = train(config(data={"mixing_temperature": 4.0}), pairs_of("a", 20), tmp_path)
+    assert [source["share"] for source in found.sources] == [1.0]
+
+
+def test_batches_can_be_of_all_sources(config, tmp_path):
+    found = train(config(data={"one_source_per_batch": False}), PAIRS, tmp_path)
+    assert [source["share"] for source in found.sources] == [0.6667, 0.3333]
+
+
 def test_epochs_are_batches_of_all_sources(config, tmp_path):
     found = train(config(run={"steps": None, "epochs": 2}), PAIRS, tmp_path)
     assert found.steps == 2 * (60 // 8 + 1 + 30 // 8 + 1)  # rests of 4 and 6 are at least half of 8
