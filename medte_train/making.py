@@ -1,4 +1,4 @@
-"""Records of a corpus -> pairs of texts that belong together: two fields, neighbouring sections, or kin."""
+"""Records of a corpus -> pairs of texts that belong together: two fields, neighbouring sections, halves, or kin."""
 
 import logging
 import re
@@ -21,6 +21,7 @@ _ID_KINDS = {
 }
 _KEYS = {"pmid": "pmid", "pmc": "pmcid", "pmcid": "pmcid", "doi": "doi", "nct_id": "nct", "document_id": "document"}
 _KEYS |= {name: name for name in ("hadm_id", "subject_id", "note_id")}
+_BETWEEN_SENTENCES = re.compile(r"(?<=[.!?])\s+")
 _BETWEEN_SECTIONS = re.compile(r"\n[ \t]*\n")
 _FEWEST_WORDS = 5  # of a section that is one; less is a heading, or a list's end
 _REPORTED = 5  # malformed rows that are named one by one
@@ -67,6 +68,18 @@ def section_pairs(records: Iterable[Record], source: str, format: str) -> Iterat
             yield Pair(f"{record.id}#{number}", source, first, second, keys=keys_of(record, format))
 
 
+def half_pairs(records: Iterable[Record], source: str, format: str) -> Iterator[Pair]:  # noqa: A002
+    """Pair the first half of each record's text with the second, cut between the two middle sentences.
+
+    Where a text begins and ends in a style of its own, as abstracts do, what halves share is what it is about.
+    """
+    for record in records:
+        sentences = _BETWEEN_SENTENCES.split(record.text.strip())
+        middle = (len(sentences) + 1) // 2
+        first, second = " ".join(sentences[:middle]), " ".join(sentences[middle:])
+        yield Pair(record.id, source, first, second, keys=keys_of(record, format))
+
+
 def same_pairs(records: Iterable[Record], source: str, format: str, field: str) -> Iterator[Pair]:  # noqa: A002
     """Pair the texts of records that share a value of a metadata field, each with the next of its value.
 
@@ -90,6 +103,8 @@ def _text(record: Record, name: str) -> str:
     if name in ("title", "text"):
         return str(getattr(record, name))
     value = record.meta.get(name)
+    if isinstance(value, list):
+        return "; ".join(map(str, value))
     return value if isinstance(value, str) else ""
 
 

@@ -5,13 +5,17 @@ Where a source is what an evaluation is made of, as most of these are, take out 
 """
 
 import datetime
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Any
 
+from medte_eval.sources.errors import NothingError
 from medte_haystack.training.pairs import Pair
+
+logger = logging.getLogger(__name__)
 
 _WIKIPEDIA = ("Human diseases and disorders", "Clinical medicine", "Disability", "Infectious diseases", "Pathology")
 _DEPTH = 2  # levels of subcategories; without a bound they drift far from medicine
@@ -39,11 +43,23 @@ class Origin:
 
 
 def _wikipedia(source: Any, limit: int) -> Iterator[Pair]:
+    for page in _pages(source, limit):
+        texts = [text for text in page.sections.values() if len(text.split()) >= 5]
+        for number, (first, second) in enumerate(pairwise(texts), start=1):
+            yield Pair(f"{page.id}#{number}", "wikipedia", first, second, keys={"wikipedia": str(page.id)})
+
+
+def _pages(source: Any, limit: int) -> Iterator[Any]:
+    """Stream the pages of all categories; an export need not have each of them."""
+    lacking = []
     for category in _WIKIPEDIA:
-        for page in source.pages(category, depth=_DEPTH, limit=limit):
-            texts = [text for text in page.sections.values() if len(text.split()) >= 5]
-            for number, (first, second) in enumerate(pairwise(texts), start=1):
-                yield Pair(f"{page.id}#{number}", "wikipedia", first, second, keys={"wikipedia": str(page.id)})
+        try:
+            yield from source.pages(category, depth=_DEPTH, limit=limit)
+        except NothingError as error:
+            logger.warning("left out: %s", error)
+            lacking.append(error)
+    if len(lacking) == len(_WIKIPEDIA):
+        raise lacking[0]
 
 
 def _pubmed(source: Any, limit: int) -> Iterator[Pair]:

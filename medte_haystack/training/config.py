@@ -64,6 +64,7 @@ class Batches(_Table):
     :param smallest: Least pairs of a batch; the rest of an epoch or region that is smaller is left out. None for half
         the size.
     :param rows_per_cluster: Of locality: pairs of a region once the regions have become small.
+    :param first_clusters: Of locality: regions of a source in its first epoch; each later one has two more.
     :param cluster_model: Of locality: what embeds text 2.
     :param cluster_sample: Of locality: most pairs of a source that the clusters are fitted on.
     """
@@ -72,6 +73,7 @@ class Batches(_Table):
     kind: Literal["random", "locality"] = "random"
     smallest: Annotated[int, Field(ge=2)] | None = None
     rows_per_cluster: Positive = 16_000
+    first_clusters: Positive = 1
     cluster_model: str = "minilm"
     cluster_sample: Positive = 200_000
 

@@ -2,8 +2,8 @@
 
 In a source's epoch e, counted from 0, there are k = min(2 e + 1, max(1, n // rows a cluster)) clusters, found by
 mini-batch k-means on the embeddings of its n texts 2. So the first epoch is as without regions, and later ones draw
-each batch from one of them. What the recipe leaves open: each epoch's clusters come from the run's seed, and are fitted
-on a sample where a source is large.
+each batch from one of them; a run of few epochs may begin with more than one. What the recipe leaves open: each epoch's
+clusters come from the run's seed, and are fitted on a sample where a source is large.
 """
 
 import logging
@@ -31,19 +31,22 @@ class Localities:
 
     :param vectors: Embeddings of texts 2 by row number, float32, shape (rows, dim).
     :param rows_per_cluster: What clusters shrink to.
+    :param first: Clusters in epoch 0.
     :param sample: Most rows that clusters are fitted on.
     :param seed: Of samples and clusters.
     """
 
-    def __init__(self, vectors: NDArray[np.float32], rows_per_cluster: int, sample: int, seed: int) -> None:
+    def __init__(
+        self, vectors: NDArray[np.float32], rows_per_cluster: int, sample: int, seed: int, first: int = 1
+    ) -> None:
         self._vectors = vectors
-        self._rows_per_cluster = rows_per_cluster
+        self._rows_per_cluster, self._first = rows_per_cluster, first
         self._sample = sample
         self._seed = seed
 
     def __call__(self, source: SourceRows, epoch: int) -> Sequence[Rows]:
         """Return the clusters that have rows."""
-        count = min(2 * epoch + 1, max(1, len(source.rows) // self._rows_per_cluster))
+        count = min(2 * epoch + self._first, max(1, len(source.rows) // self._rows_per_cluster))
         if count == 1:
             return [source.rows]
         labels = self._labels(source, count, epoch)

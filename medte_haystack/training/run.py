@@ -180,7 +180,8 @@ class _Run:
                 vectors = embed_positives(self.table, encoder, cache_folder() / "training")
             except OSError as error:
                 raise unwritten(cache_folder() / "training", error) from error
-        return Localities(vectors, options.rows_per_cluster, options.cluster_sample, self.config.run.seed)
+        seed, first = self.config.run.seed, options.first_clusters
+        return Localities(vectors, options.rows_per_cluster, options.cluster_sample, seed, first)
 
     def _base_scores(self) -> dict[str, dict[str, float]]:
         """Score the base model, unless this was done before the run was ended; and take note of the run."""

@@ -1,8 +1,9 @@
 """``medte-train pairs``."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,7 @@ from medte_eval.commands.build import Exports, Offline, exports_of
 
 if TYPE_CHECKING:
     from es_ingest.readers import FieldMapping
+    from es_ingest.records import Record
     from medte_haystack.training.pairs import Pair
     from medte_train.tally import Tally
 
@@ -53,6 +55,9 @@ def pairs(
     sections: Annotated[
         bool, typer.Option("--sections", help="Pair neighbouring sections of a text, those between blank lines.")
     ] = False,
+    halves: Annotated[
+        bool, typer.Option("--halves", help="Pair the first half of a text with the second, cut between sentences.")
+    ] = False,
     same: Annotated[
         str | None,
         typer.Option(help="Pair texts that share a value of a metadata field, such as note_id or a label."),
@@ -75,41 +80,53 @@ def pairs(
             return
         if (origin is None) == (not sources):
             raise typer.BadParameter("name files to read, or one of medte-eval's sources with --from")
-        if sum(map(bool, (sections, same, anchor or positive))) > 1:
-            raise typer.BadParameter("--sections, --same, and --anchor or --positive are three ways; take one")
+        if sum(map(bool, (sections, halves, same, anchor or positive))) > 1:
+            raise typer.BadParameter("--sections, --halves, --same, and --anchor or --positive exclude one another")
         tally = Tally(name or origin or Path(sources[0] if sources else "").name.partition(".")[0] or "pairs")
         path = out or Path("pairs") / f"{tally.source}.jsonl.gz"
         made: Iterator[Pair]
         if origin is not None:
-            if sections or same or anchor or positive or format:
+            if sections or halves or same or anchor or positive or format:
                 raise typer.BadParameter("--from knows its texts; leave the options of files out")
             made = _of_origin(origin, export, offline, limit, tally)
         else:
             fields = mapping_of(id_field, title_field, text_field, None)
-            made = _of_files(list(sources or ()), format, fields, (anchor, positive or "text"), same, tally, sections)
+            make = _maker(sections, halves, same, (anchor, positive or "text"))
+            made = _of_files(list(sources or ()), format, fields, tally, make)
         write_pairs(path, tally.kept(made, symmetric=symmetric))
         _print(tally, path, as_json)
+
+
+def _maker(
+    sections: bool,
+    halves: bool,
+    same: str | None,
+    texts: tuple[str | None, str],
+) -> "Callable[[Iterable[Record], str, str], Iterator[Pair]]":
+    """Return what makes pairs of records in the way that was asked for."""
+    from medte_train.making import field_pairs, half_pairs, same_pairs, section_pairs
+
+    if sections:
+        return section_pairs
+    if halves:
+        return half_pairs
+    if same is not None:
+        return partial(same_pairs, field=same)
+    return partial(field_pairs, anchor=texts[0], positive=texts[1])
 
 
 def _of_files(
     sources: list[str],
     format: str | None,  # noqa: A002
     fields: "FieldMapping | None",
-    texts: tuple[str | None, str],
-    same: str | None,
     tally: "Tally",
-    sections: bool,
+    make: "Callable[[Iterable[Record], str, str], Iterator[Pair]]",
 ) -> "Iterator[Pair]":
     from es_ingest.readers import detect, read
-    from medte_train.making import field_pairs, records_of, same_pairs, section_pairs
+    from medte_train.making import records_of
 
     chosen = format or detect(sources, fields)
-    records = records_of(read(sources, chosen, fields), tally)
-    if sections:
-        return section_pairs(records, tally.source, chosen)
-    if same is not None:
-        return same_pairs(records, tally.source, chosen, same)
-    return field_pairs(records, tally.source, chosen, anchor=texts[0], positive=texts[1])
+    return make(records_of(read(sources, chosen, fields), tally), tally.source, chosen)
 
 
 def _of_origin(

@@ -67,6 +67,8 @@ def test_regions_shrink_to_their_size(table, vectors):
     large, small, _ = table.sources
     assert [len(regions(large, epoch)) for epoch in range(4)] == [1, 3, 4, 4]
     assert [len(regions(small, epoch)) for epoch in range(3)] == [1, 1, 1]
+    early = Localities(vectors, PER_CLUSTER, 10_000, SEED, first=2)
+    assert [len(early(large, epoch)) for epoch in range(3)] == [2, 4, 4]
     for epoch in range(3):
         assert sorted(np.concatenate(regions(large, epoch)).tolist()) == large.rows.tolist()
 

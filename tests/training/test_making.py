@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from es_ingest.records import Malformed, Record
 from medte_haystack.training.pairs import Pair
 from medte_train.cli import app
-from medte_train.making import field_pairs, records_of, same_pairs, section_pairs
+from medte_train.making import field_pairs, half_pairs, records_of, same_pairs, section_pairs
 from medte_train.origins import ORIGINS
 from medte_train.pair_files import read_pairs
 from medte_train.tally import Tally
@@ -30,6 +30,10 @@ def test_a_question_is_text_1_and_else_the_title():
         ("Uric acid.", "What is gout?"),
         ("An infection.", ""),
     ]
+    terms = record(3, text="Urate falls.", mesh=["Gout", "Uric Acid"])
+    assert texts(field_pairs([terms], "s", "pubmedqa", anchor="text", positive="mesh")) == [
+        ("Urate falls.", "Gout; Uric Acid")
+    ]
 
 
 def test_ids_that_tell_overlap_are_kept():
@@ -49,6 +53,11 @@ def test_neighbouring_sections_go_together():
         ("We asked a hundred patients.", "Most of them were well."),
     ]
     assert [pair.id for pair in pairs] == ["1#1", "1#2"]
+
+
+def test_halves_of_a_text_go_together():
+    found = list(half_pairs([record(1, text="Is it? It is. At 2.5 mg."), record(2, text="One alone.")], "s", "jsonl"))
+    assert texts(found) == [("Is it? It is.", "At 2.5 mg."), ("One alone.", "")]
 
 
 def test_texts_of_one_value_go_together():
@@ -112,6 +121,8 @@ def test_the_command_writes_a_file_and_its_numbers(call, corpus, tmp_path):
     assert "pairs                8" in shown
     assert call(corpus, "--out", "other.jsonl", "--same", "topic").exit_code == 0
     assert len(list(read_pairs(["other.jsonl"]))) == 3
+    assert call(corpus, "--out", "other.jsonl", "--halves").exit_code == 0
+    assert list(read_pairs(["other.jsonl"])) == []  # no abstract has two sentences
 
 
 @pytest.mark.parametrize(
@@ -119,7 +130,7 @@ def test_the_command_writes_a_file_and_its_numbers(call, corpus, tmp_path):
     [
         ((), "name files to read, or one of medte-eval's sources"),
         (("papers.jsonl", "--from", "medqa"), "name files to read, or one of"),
-        (("papers.jsonl", "--sections", "--same", "topic"), "are three ways; take one"),
+        (("papers.jsonl", "--sections", "--same", "topic"), "exclude one another"),
         (("--from", "nix"), "no source 'nix'; there are wikipedia, pubmed"),
         (("--from", "medqa", "--anchor", "title"), "--from knows its texts"),
     ],

@@ -1,6 +1,7 @@
 import json
 from collections import Counter
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -198,7 +199,7 @@ def test_sources_are_apart_unless_asked_otherwise(encoder, tmp_path):  # noqa: F
 
 
 def test_negatives_that_a_pair_has_stay_before_the_new_ones(encoder, tmp_path):  # noqa: F811
-    first = Pair("1", "s", PAIRS[0].anchor, PAIRS[0].positive, ("Something written by hand.", PAIRS[1].positive))
+    first = replace(PAIRS[0], negatives=("Something written by hand.", PAIRS[1].positive))
     write_pairs(tmp_path / "a.jsonl", [first, *PAIRS[1:]])
     source = [str(tmp_path / "a.jsonl")]
 
