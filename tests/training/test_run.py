@@ -1,22 +1,37 @@
 """Whole runs of a tiny model: what they leave, and that one that was ended goes on with the same bits."""
 
 import json
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from sentence_transformers import SentenceTransformer
 
 from medte_haystack.encoder import Encoder
 from medte_haystack.errors import TrainingConfigError, TrainingOutputError
+from medte_haystack.index import Fingerprint
 from medte_haystack.training import run as module
 from medte_haystack.training.run import train
 
 from .small import pairs_of
 
+ROOT = Path(__file__).resolve().parents[2]
+DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob")
+TWO = """
+from pathlib import Path
+import torch
+from medte_haystack.training.config import Config
+from medte_haystack.training.run import train
+from tests.training.small import pairs_of
+torch.set_num_threads(1)
+train(Config.model_validate_json({config!r}), pairs_of("a", 60, negatives=1), Path({folder!r}))
+"""
 PAIRS = [*pairs_of("a", 60, negatives=1), *pairs_of("b", 30)]
 
 
@@ -91,6 +106,8 @@ def test_a_run_leaves_a_model_that_encoders_load(config, tmp_path, tiny):
     assert found.scores == {"base": {"T": 0.25, "mean": 0.25}, "model": {"T": 1.25, "mean": 1.25}}
     encoder = Encoder.load(found.folder, device="cpu", precision="fp32")
     assert np.allclose(encoder.encode(["gout"])[0], asked[-1])
+    theirs = SentenceTransformer(str(found.folder), device="cpu").encode([pair.anchor for pair in PAIRS])
+    assert np.allclose(encoder.encode([pair.anchor for pair in PAIRS]), theirs, atol=1e-5)
     assert not np.allclose(asked[0], asked[-1], atol=1e-3)
     card = (found.folder / "README.md").read_text()
     assert 'license: "apache-2.0"' in card
@@ -209,7 +226,26 @@ def test_encoders_keep_the_dimensions_that_the_model_s_files_say(config, tmp_pat
     found = train(settings, PAIRS, tmp_path)
     stated = json.loads((found.folder / "config_sentence_transformers.json").read_text())
     assert stated["truncate_dim"] == 16
-    assert Encoder.load(found.folder, device="cpu").encode(["gout"]).shape == (1, 16)
+    encoder = Encoder.load(found.folder, device="cpu")
+    assert encoder.encode(["gout"]).shape == (1, 16)
+    assert Fingerprint.of_encoder(encoder).dim == 16  # which makes the index's mapping
+
+
+def test_two_devices_learn_what_one_does(config, tiny, tmp_path):
+    shape = json.loads((tiny / "config.json").read_text())
+    still = shutil.copytree(tiny, tmp_path / "still")  # dropout would be another on each
+    (still / "config.json").write_text(json.dumps(shape | dict.fromkeys(DROPOUTS, 0.0)))
+    settings = config(model={"base": str(still)}, run={"steps": 3}, data={"negatives": 1, "weights": {"a": 2.0}})
+    train(settings, PAIRS[:60], tmp_path / "one")
+    program = tmp_path / "two.py"
+    program.write_text(TWO.format(config=settings.model_dump_json(), folder=str(tmp_path / "two")))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(program)]
+    subprocess.run(command, check=True, capture_output=True, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert json.loads((tmp_path / "two" / "run.json").read_text())["devices"] == 2
+    ours, theirs = weights(tmp_path / "one" / "model"), weights(tmp_path / "two" / "model")
+    for name, one in ours.items():
+        torch.testing.assert_close(one, theirs[name], atol=1e-5, rtol=0)
+    assert any(not torch.allclose(one, weights(still)[name], atol=1e-4) for name, one in ours.items())
 
 
 def test_one_source_suffices(config, tmp_path):
