@@ -51,7 +51,7 @@ def main(arguments: Sequence[str]) -> None:
     place: Path = chosen.out.resolve()
     lay_out(Files(chosen.medquad, chosen.scifact, chosen.pubmed, chosen.pubmedqa, chosen.abstracts), place)
     variants = ABLATION if chosen.ablation else {name: Variant(name) for name in chosen.names}
-    scores = Scores(place)
+    scores = Scores(place, chosen.precision)
     scores.score(BASE, BASE)
     rows = []
     for name, variant in variants.items():
@@ -74,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     found.add_argument("--out", type=Path, default=Path("runs/public"), help="folder for everything")
     found.add_argument("--base-share", type=float, nargs="*", default=[], help="also average with the base's weights")
     found.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="as `medte-train run --set`")
+    found.add_argument("--precision", default="fp32", help="of the evaluation; auto is faster and a thousandth off")
     found.add_argument("--ablation", action="store_true", help="train what the ablation table compares")
     return found
 

@@ -17,19 +17,22 @@ _RESAMPLES = 999
 _SEED = 42
 
 
-def cluster(model: str, texts: list[str], labels: list[str], max_tokens: int, path: Path) -> dict[str, Any]:
+def cluster(
+    model: str, texts: list[str], labels: list[str], max_tokens: int, precision: str, path: Path
+) -> dict[str, Any]:
     """Return the V-measures of a model's clusters and the clusters, kept in a file.
 
     :param model: Registry name or folder.
     :param labels: Classes of the texts.
     :param max_tokens: Longest text in tokens.
+    :param precision: Of the vectors, as `Encoder.load` takes it.
     """
     from sklearn.cluster import KMeans  # type: ignore[import-untyped]
     from sklearn.metrics import v_measure_score  # type: ignore[import-untyped]
 
     from medte_haystack.encoder import Encoder
 
-    encoder = Encoder.load(model, max_tokens=max_tokens, precision="fp32")
+    encoder = Encoder.load(model, max_tokens=max_tokens, precision=precision)
     if path.exists():
         found: dict[str, Any] = json.loads(path.read_text("utf-8"))
         if found["weights_sha256"] == encoder.weights_sha256:

@@ -67,9 +67,9 @@ def test_clusters_are_compared_by_v_measure():
 
 def test_clusters_are_kept_for_the_weights(tmp_path):
     texts = [f"{word} {number}" for word in ("asthma", "melanoma") for number in range(6)]
-    found = clusters.cluster("minilm", texts, ["a"] * 6 + ["b"] * 6, 64, tmp_path / "found.json")
+    found = clusters.cluster("minilm", texts, ["a"] * 6 + ["b"] * 6, 64, "fp32", tmp_path / "found.json")
     assert found["v_measure"] == 1.0
     assert len(found["clusters"]) == clusters.RUNS
     kept = json.loads((tmp_path / "found.json").read_text()) | {"v_measure": 0.5}
     (tmp_path / "found.json").write_text(json.dumps(kept))
-    assert clusters.cluster("minilm", texts, [], 64, tmp_path / "found.json") == kept
+    assert clusters.cluster("minilm", texts, [], 64, "fp32", tmp_path / "found.json") == kept
