@@ -1,6 +1,7 @@
 """A training run from pairs to a model with its card; the same run again goes on where one stopped."""
 
 import logging
+import os
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -68,9 +69,25 @@ def train(config: Config, pairs: Iterable[Pair], folder: Path, evaluate: Evaluat
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise unwritten(folder, error) from error
-    run = _Run(config, folder, evaluate, device)
-    with run.alone(), undisturbed(), quiet():
-        return run.go(pairs, started)
+    with _alone(folder), undisturbed(), quiet():
+        return _Run(config, folder, evaluate, device).go(pairs, started)
+
+
+def _alone(folder: Path) -> AbstractContextManager[object]:
+    """Keep other runs out of the folder; of several processes of one run the first does.
+
+    :raises TrainingConfigError: If one is under way.
+    """
+    if os.environ.get("RANK", "0") != "0":
+        return nullcontext()
+    try:
+        return FileLock(folder / ".lock").acquire(timeout=0)
+    except Timeout:
+        raise TrainingConfigError(
+            f"another run writes to {folder}; wait for it, or name another folder with --out"
+        ) from None
+    except OSError as error:
+        raise unwritten(folder, error) from error
 
 
 class _Run:
@@ -85,22 +102,6 @@ class _Run:
         if kept is not None and kept > dim:
             raise TrainingConfigError(f"output.truncate_dim is {kept}, and the model has {dim} dimensions; take fewer")
         self.leads = self.args.process_index == 0
-
-    def alone(self) -> AbstractContextManager[object]:
-        """Keep other runs out of the folder.
-
-        :raises TrainingConfigError: If one is under way.
-        """
-        if not self.leads:
-            return nullcontext()
-        try:
-            return FileLock(self.folder / ".lock").acquire(timeout=0)
-        except Timeout:
-            raise TrainingConfigError(
-                f"another run writes to {self.folder}; wait for it, or name another folder with --out"
-            ) from None
-        except OSError as error:
-            raise unwritten(self.folder, error) from error
 
     def go(self, pairs: Iterable[Pair], started: float) -> Trained:
         """Do what is left to do."""

@@ -264,11 +264,12 @@ def test_epochs_are_batches_of_all_sources(config, tmp_path):
 
 
 @pytest.fixture
-def small_disk(tmp_path):
+def small_disk(tmp_path, trained):
     """A disk that holds one checkpoint, and not two."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", str(folder)]
+    size = int(1.7 * sum(path.stat().st_size for path in (trained / "checkpoint-2").iterdir()))
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     if subprocess.run(command, capture_output=True, check=False).returncode:
         pytest.skip("no disk can be mounted here")
     yield folder
