@@ -16,12 +16,12 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from recipes.public.commands import call, call_json
-from recipes.public.data import ABSTRACTS, Files, lay_out
+from recipes.public.data import ABSTRACTS, SCIFACT, Files, lay_out
 from recipes.public.scores import Scores
 
 BASE = "minilm"
 CONFIGS = Path(__file__).parent / "configs"
-_HELD = ("MedQuADRetrieval", "beir:data/scifact", ABSTRACTS)
+_HELD = ("MedQuADRetrieval", f"beir:{SCIFACT}", ABSTRACTS)
 _MINED = "mined"
 
 
@@ -80,8 +80,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train(name: str, variant: Variant, changes: Sequence[str], place: Path) -> dict[str, Any]:
-    held = f"data.decontaminate_against={json.dumps(_HELD)}"
-    sets = [word for change in (held, *variant.changes, *changes) for word in ("--set", change)]
+    held = (f"data.decontaminate_against={json.dumps(_HELD)}", "evaluation.data=data/heldout")
+    sets = [word for change in (*held, *variant.changes, *changes) for word in ("--set", change)]
     if variant.mined:
         if not (place / _MINED / "mining.json").exists():
             files = ("pairs/medquad.jsonl.gz", "pairs/abstracts.jsonl.gz", "pairs/pubmedqa.jsonl.gz")
