@@ -1,5 +1,5 @@
 # Everything here sets itself up: `make demo` and `make test` need only make, Python >= 3.11 and a JDK >= 17 or Docker.
-.PHONY: .venv demo serve test lint check bench bench-encode bench-quality bench-ingest bench-search bench-memory requirements clean
+.PHONY: .venv demo serve test lint check bench bench-encode bench-quality bench-ingest bench-search bench-memory bench-train requirements clean
 SHELL := /bin/bash
 BIN := .venv/bin
 
@@ -50,6 +50,10 @@ bench-encode: .venv
 # What each precision costs in retrieval; SciFact with: make bench-quality ARGS="--scifact DIR".
 bench-quality: .venv
 	$(BIN)/python -m bench.quality --json results/quality.json $(ARGS)
+
+# Training beside sentence-transformers' own trainer: some twenty minutes on two cores.
+bench-train: .venv
+	$(BIN)/python -m bench.train --json results/train.json $(ARGS)
 
 # Peak memory of a hundred thousand and of a million short records from standard input: two minutes.
 bench-memory: .venv

@@ -92,14 +92,16 @@ def status_of(error: Exception) -> Exit | None:
             return Exit.USAGE
         case ClusterError() | TransportError() | ApiError() | errors.BulkWriteError() | errors.SearchError():
             return Exit.CLUSTER
-        case errors.EncoderOptionError():
+        case errors.EncoderOptionError() | errors.TrainingConfigError():
             return Exit.USAGE
         case errors.ModelNotAvailableError() | errors.ModelError():
             return Exit.MODEL
+        case ReadError() | errors.TrainingDataError():
+            return Exit.SOURCE
+        case errors.TrainingOutputError():
+            return Exit.LEDGER
         case errors.MedTEError():
             return Exit.INDEX
-        case ReadError():
-            return Exit.SOURCE
         case LedgerError() | DeadLetterError() | MetricsError():
             return Exit.LEDGER
         case EngineError():

@@ -62,7 +62,7 @@ def notes_to_stderr(quiet: bool, log_format: str = "text") -> "Console":
     handler.addFilter(
         lambda record: record.threadName != COUNTING_THREAD
     )  # it reads what the run reads, and would say it twice
-    for name in ("es_ingest", "medte_haystack", "medte_eval"):
+    for name in ("es_ingest", "medte_haystack", "medte_eval", "medte_train"):
         logger = logging.getLogger(name)
         logger.setLevel(logging.WARNING if quiet else logging.INFO)
         logger.handlers = [handler]

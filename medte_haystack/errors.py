@@ -57,3 +57,15 @@ class SearchError(MedTEError):
 
     status: int | None = None
     failures: Mapping[int, str] = MappingProxyType({})
+
+
+class TrainingConfigError(MedTEError, ValueError):
+    """A training's configuration cannot be, or is another than that of the run it is to go on."""
+
+
+class TrainingDataError(MedTEError, ValueError):
+    """Training pairs cannot be used: there are none, or too many repeat one another."""
+
+
+class TrainingOutputError(MedTEError):
+    """A checkpoint, or another file of a training, cannot be written or read."""

@@ -42,7 +42,7 @@ def state_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def loggers() -> Iterator[None]:
     """A command that a test runs in this process leaves no handlers and levels to the next test."""
-    found = [logging.getLogger(name) for name in ("es_ingest", "medte_haystack", "medte_eval")]
+    found = [logging.getLogger(name) for name in ("es_ingest", "medte_haystack", "medte_eval", "medte_train")]
     before = [(logger.level, logger.handlers, logger.propagate) for logger in found]
     yield
     for logger, (level, handlers, propagate) in zip(found, before, strict=True):

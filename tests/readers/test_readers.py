@@ -23,7 +23,7 @@ def corpus(tmp_path: Path) -> Path:
 
 
 def test_formats_are_listed_with_what_a_help_page_needs() -> None:
-    specific = ["beir", "clinicaltrials", "fhir", "mimic", "mimic-notes", "pubmed"]
+    specific = ["beir", "clinicaltrials", "fhir", "mimic", "mimic-notes", "pubmed", "pubmedqa"]
     assert [reader.name for reader in formats()] == [*specific, "csv", "text", "jsonl", "medquad", "parquet"]
     assert [reader.name for reader in formats() if not reader.generic] == specific, "asked first, whatever their files"
     assert all(reader.description and reader.source for reader in formats())

@@ -24,6 +24,10 @@ class SourceError(ReadError):
         self.place = place
 
 
+class NothingError(SourceError):
+    """A source that is as it should be and gives nothing for what was asked."""
+
+
 class TransientError(Exception):
     """A try that failed in a way that may pass: asking again is worth it.
 
@@ -56,7 +60,7 @@ def named(source: str) -> Iterator[None]:
 def not_none(items: Iterable[T | None], source: str, place: str, reason: str) -> Iterator[T]:
     """Stream the items that are not None.
 
-    :raises SourceError: At the end, if there was none; the parameters are its own.
+    :raises NothingError: At the end, if there was none; the parameters are its own.
     """
     found = False
     for item in items:
@@ -64,4 +68,4 @@ def not_none(items: Iterable[T | None], source: str, place: str, reason: str) ->
             found = True
             yield item
     if not found:
-        raise SourceError(source, place, reason)
+        raise NothingError(source, place, reason)

@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import BaseModel, Field, field_validator
 
 from medte_eval.sources.access import Access, Host, Request
-from medte_eval.sources.errors import SourceError, TransientError, not_none
+from medte_eval.sources.errors import NothingError, SourceError, TransientError, not_none
 from medte_eval.sources.exports import JSON, files, rows
 from medte_eval.sources.shapes import Check, checked, fetch_json
 
@@ -107,7 +107,8 @@ class Wikipedia:
         :param category: Its name, without "Category:".
         :param depth: How many levels of subcategories to walk: 0 for none, 1 for the direct ones.
         :param limit: Most pages.
-        :raises SourceError: If there are none, or they cannot be had or read.
+        :raises NothingError: If there are none.
+        :raises SourceError: If they cannot be had or read.
         """
         export = self.access.export
         root = partial(_not_empty, category)
@@ -175,4 +176,4 @@ def _not_empty(category: str, request: Request, value: dict[str, Any]) -> None:
     _check(request, value)
     query = value.get("query")
     if isinstance(query, dict) and query.get("categorymembers") == [] and "continue" not in value:
-        raise SourceError(SOURCE, f"category {category!r}", _NOTHING)
+        raise NothingError(SOURCE, f"category {category!r}", _NOTHING)

@@ -68,8 +68,8 @@ def _load(files: ModelFiles, device: str, dtype: torch.dtype) -> torch.nn.Module
     path = files.weights()[0]
     safely = {"local_files_only": True, "trust_remote_code": False}
     try:
-        with _quiet():
-            missing, unused = _misfits(files)
+        with quiet():
+            missing, unused = misfits(files)
             transformer = Transformer(
                 str(files.folder),
                 model_kwargs={"dtype": dtype, "use_safetensors": True, **safely},
@@ -103,7 +103,7 @@ def _load(files: ModelFiles, device: str, dtype: torch.dtype) -> torch.nn.Module
     return model
 
 
-def _misfits(files: ModelFiles) -> tuple[list[str], list[str]]:
+def misfits(files: ModelFiles) -> tuple[list[str], list[str]]:
     """Return the names of weights that the files lack, which would be random, and of a layer's that go unused."""
     from transformers import AutoModel
 
@@ -119,7 +119,7 @@ def _misfits(files: ModelFiles) -> tuple[list[str], list[str]]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep transformers from drawing progress bars and from reporting what is an error of ours anyway."""
     from transformers.utils import logging
 

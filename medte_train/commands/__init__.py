@@ -1,0 +1,1 @@
+"""The subcommands of `medte-train`, one file each."""

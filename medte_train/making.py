@@ -1,0 +1,118 @@
+"""Records of a corpus -> pairs of texts that belong together: two fields, neighbouring sections, halves, or kin."""
+
+import logging
+import re
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+
+from es_ingest.records import Malformed, Record
+from medte_haystack.training.pairs import Pair
+from medte_train.tally import Tally
+
+logger = logging.getLogger(__name__)
+
+QUESTION = "question"
+_ID_KINDS = {
+    "pubmed": "pmid",
+    "pubmedqa": "pmid",
+    "clinicaltrials": "nct",
+    "medquad": "medquad",
+    "mimic-notes": "note_id",
+}
+_KEYS = {"pmid": "pmid", "pmc": "pmcid", "pmcid": "pmcid", "doi": "doi", "nct_id": "nct", "document_id": "document"}
+_KEYS |= {name: name for name in ("hadm_id", "subject_id", "note_id")}
+_BETWEEN_SENTENCES = re.compile(r"(?<=[.!?])\s+")
+_BETWEEN_SECTIONS = re.compile(r"\n[ \t]*\n")
+_FEWEST_WORDS = 5  # of a section that is one; less is a heading, or a list's end
+_REPORTED = 5  # malformed rows that are named one by one
+
+
+def records_of(items: Iterable[Record | Malformed], tally: Tally) -> Iterator[Record]:
+    """Stream the records, and count them and the rows that are none."""
+    for item in items:
+        if isinstance(item, Malformed):
+            tally.malformed += 1
+            if tally.malformed <= _REPORTED:
+                logger.warning("%s: left out: %s", item.position, item.reason)
+            continue
+        tally.records += 1
+        yield item
+
+
+def field_pairs(
+    records: Iterable[Record],
+    source: str,
+    format: str,  # noqa: A002
+    *,
+    anchor: str | None = None,
+    positive: str = "text",
+) -> Iterator[Pair]:
+    """Pair two fields of each record: title and abstract, question and answer.
+
+    :param source: The pairs' source.
+    :param format: The records' format, which decides what their ids are.
+    :param anchor: Field of text 1: title, text or metadata; None for ``question`` where a record has one, else title.
+    :param positive: Field of text 2.
+    """
+    for record in records:
+        name = anchor or (QUESTION if QUESTION in record.meta else "title")
+        yield Pair(record.id, source, _text(record, name), _text(record, positive), keys=keys_of(record, format))
+
+
+def section_pairs(records: Iterable[Record], source: str, format: str) -> Iterator[Pair]:  # noqa: A002
+    """Pair neighbouring sections of each record's text: blocks between blank lines, of at least five words."""
+    for record in records:
+        blocks = (block.strip() for block in _BETWEEN_SECTIONS.split(record.text))
+        sections = [block for block in blocks if len(block.split()) >= _FEWEST_WORDS]
+        for number, (first, second) in enumerate(pairwise(sections), start=1):
+            yield Pair(f"{record.id}#{number}", source, first, second, keys=keys_of(record, format))
+
+
+def half_pairs(records: Iterable[Record], source: str, format: str) -> Iterator[Pair]:  # noqa: A002
+    """Pair the first half of each record's text with the second, cut between the two middle sentences.
+
+    Where a text begins and ends in a style of its own, as abstracts do, what halves share is what it is about.
+    """
+    for record in records:
+        sentences = _BETWEEN_SENTENCES.split(record.text.strip())
+        middle = (len(sentences) + 1) // 2
+        first, second = " ".join(sentences[:middle]), " ".join(sentences[middle:])
+        yield Pair(record.id, source, first, second, keys=keys_of(record, format))
+
+
+def same_pairs(records: Iterable[Record], source: str, format: str, field: str) -> Iterator[Pair]:  # noqa: A002
+    """Pair the texts of records that share a value of a metadata field, each with the next of its value.
+
+    With ``note_id``, ``document_id`` or a label: sections of a note, answers about one disease, texts of one class.
+    One record is held for each value.
+
+    :param field: The field; of a list each value counts.
+    """
+    last: dict[str, Record] = {}
+    for record in records:
+        value = record.meta.get(field)
+        for one in dict.fromkeys(map(str, value if isinstance(value, list) else [] if value is None else [value])):
+            before = last.get(one)
+            last[one] = record
+            if before is not None:
+                name = f"{before.id}+{record.id}"
+                yield Pair(name, source, before.text, record.text, keys=keys_of(record, format))
+
+
+def _text(record: Record, name: str) -> str:
+    if name in ("title", "text"):
+        return str(getattr(record, name))
+    value = record.meta.get(name)
+    if isinstance(value, list):
+        return "; ".join(map(str, value))
+    return value if isinstance(value, str) else ""
+
+
+def keys_of(record: Record, format: str) -> dict[str, str]:  # noqa: A002
+    """Return the ids of a record by their kind, as in `Pair.keys`.
+
+    :param format: Its format, which decides what its id is.
+    """
+    kind = _ID_KINDS.get(format)
+    named = {} if kind is None else {kind: record.id}
+    return named | {key: str(record.meta[name]) for name, key in _KEYS.items() if name in record.meta}
