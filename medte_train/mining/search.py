@@ -17,7 +17,7 @@ from medte_eval.systems.ownership import Owner, remove_orphans
 from medte_haystack.errors import IndexContractError
 from medte_haystack.index import Fingerprint, describe_index, detect_server, run
 from medte_haystack.index.contract import PARENT_ID
-from medte_haystack.retrieval import SearchOptions, Target, find_dense
+from medte_haystack.retrieval import SearchOptions, SharedOptions, Target, find_dense
 from medte_haystack.training.nearest import Ids, Scores, nearest
 
 logger = logging.getLogger(__name__)
@@ -131,5 +131,5 @@ class ElasticsearchSearch:
 class _Ids(Target):
     """A target whose hits come with no more than the ids of their records."""
 
-    def shown(self, options: SearchOptions) -> dict[str, Any]:  # noqa: ARG002
+    def shown(self, options: SharedOptions) -> dict[str, Any]:  # noqa: ARG002
         return {"_source": [PARENT_ID]}
