@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import pairwise
+from math import isfinite
 from typing import Any
 
 import orjson
@@ -50,7 +51,10 @@ def _check_shape(condition: Any, depth: int = 1) -> None:
         if not isinstance(condition.get(name, ""), str):
             raise FilterError(f"the {name} of a filter is a {type(condition[name]).__name__}; it must be a string")
     value = condition.get("value")
-    if any(isinstance(one, list | dict) for one in (value if isinstance(value, list) else [value])):
+    values = value if isinstance(value, list) else [value]
+    if any(isinstance(one, float) and not isfinite(one) for one in values):
+        raise FilterError("the value of a filter is a number that is not finite; a field holds none such")
+    if any(isinstance(one, list | dict) for one in values):
         raise FilterError("the value of a filter must be a text, a number, a date, a truth value, or a list of such")
     if "field" in condition:
         return

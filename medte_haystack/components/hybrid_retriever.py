@@ -17,6 +17,7 @@ from medte_haystack.retrieval import (
     Log,
     Question,
     Target,
+    checked_fields,
     checked_vector,
     find_hybrid,
     searchable,
@@ -243,5 +244,6 @@ class MedTEHybridRetriever(Retriever):
         log: Log | None,
     ) -> Steps[list[list[Hit]]]:
         asked = [Question(searchable(text), checked_vector(vector, target.info)) for text, vector in questions]
-        fields = self.lexical_fields or text_fields(target.info)
+        named = self.lexical_fields
+        fields = checked_fields(named, target.info) if named else text_fields(target.info)
         return (yield from find_hybrid(target, asked, filters, options, fields, log))

@@ -8,7 +8,7 @@ from medte_haystack.retrieval.asking import Log, looked_up
 from medte_haystack.retrieval.dense import find_dense
 from medte_haystack.retrieval.fusion import Weights, fuse
 from medte_haystack.retrieval.hybrid import Question, find_hybrid
-from medte_haystack.retrieval.lexical import searchable, text_fields
+from medte_haystack.retrieval.lexical import checked_fields, searchable, text_fields
 from medte_haystack.retrieval.neighbours import neighbours
 from medte_haystack.retrieval.options import (
     DEFAULT_FUSION,
@@ -31,6 +31,7 @@ __all__ = [
     "SharedOptions",
     "Target",
     "Weights",
+    "checked_fields",
     "checked_vector",
     "default_weights",
     "find_dense",

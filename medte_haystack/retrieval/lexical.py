@@ -42,6 +42,24 @@ def text_fields(info: IndexInfo) -> list[str]:
     return fields
 
 
+def checked_fields(names: Sequence[str], info: IndexInfo) -> list[str]:
+    """Return fields that were named, if BM25 can search them; each perhaps with a boost, or a pattern.
+
+    :raises IndexContractError: If one is not analysed text of this index.
+    """
+    for name in names:
+        field = name.partition("^")[0]
+        if "*" not in field and info.fields.get(field) not in _TEXT:
+            there = ", ".join(one for one, kind in info.fields.items() if kind in _TEXT) or "none"
+            raise IndexContractError(
+                f"lexical field {field!r} of index {info.name!r} is"
+                f" {info.fields.get(field, 'not there')}; BM25 searches analysed text: {there}",
+                index=info.name,
+                field=field,
+            )
+    return list(names)
+
+
 def searchable(text: str) -> str:
     """Return a query in the form that is sent.
 

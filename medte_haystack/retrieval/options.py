@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import inf
+from numbers import Integral, Real
 from typing import Any, Self
 
 from medte_haystack.errors import IndexContractError
@@ -41,17 +42,14 @@ class SharedOptions:
     def __post_init__(self) -> None:
         """Check the ranges that hold whatever the index is."""
         _check("top_k", self.top_k, 1, MAX_CANDIDATES, "Elasticsearch takes")
-        least = self.top_k
-        if self.num_candidates is not None and not least <= self.num_candidates <= MAX_CANDIDATES:
-            raise IndexContractError(
-                f"num_candidates is {self.num_candidates}; with top_k {least} it must lie between {least} and"
-                f" {MAX_CANDIDATES}",
-                num_candidates=self.num_candidates,
-            )
+        if self.num_candidates is not None:
+            takes = f"with top_k {self.top_k} it takes"
+            _check("num_candidates", self.num_candidates, self.top_k, MAX_CANDIDATES, takes)
         if self.oversample:
-            _check("oversample", self.oversample, 1, MAX_OVERSAMPLING, "Elasticsearch takes 0 for none, or")
+            takes = "Elasticsearch takes 0 for none, or"
+            _check("oversample", self.oversample, 1, MAX_OVERSAMPLING, takes, whole=False)
         if self.min_similarity is not None:
-            _check("min_similarity", self.min_similarity, -1, 1, "a cosine lies in")
+            _check("min_similarity", self.min_similarity, -1, 1, "a cosine is", whole=False)
         _check("neighbours", self.neighbours, 0, MAX_NEIGHBOURS, "there are")
 
     def overridden(self, **given: Any) -> Self:
@@ -92,12 +90,14 @@ class HybridOptions(SharedOptions):
                 f"fusion {self.fusion!r} is unknown; there are {', '.join(FUSIONS)}", fusion=self.fusion
             )
         weights = self.weights
-        if weights is not None and not (len(weights) == 2 and all(0 <= one < inf for one in weights) and any(weights)):
+        if weights is not None and not (
+            len(weights) == 2 and all(isinstance(one, Real) and 0 <= one < inf for one in weights) and any(weights)
+        ):
             raise IndexContractError(
                 f"weights are {weights}; give two numbers, dense and lexical, from 0 and not both 0", weights=weights
             )
         if self.window is not None:
-            _check("window", self.window, self.top_k, MAX_CANDIDATES, f"with top_k {self.top_k} it must lie in")
+            _check("window", self.window, self.top_k, MAX_CANDIDATES, f"with top_k {self.top_k} it takes")
 
     @property
     def dense_hits(self) -> int:
@@ -122,6 +122,11 @@ def default_weights(fusion: str) -> Weights:
     )
 
 
-def _check(name: str, value: float, low: float, high: float, takes: str) -> None:
+def _check(name: str, value: float, low: float, high: float, takes: str, *, whole: bool = True) -> None:
+    if not isinstance(value, Integral if whole else Real) or isinstance(value, bool):
+        kind = "a whole number" if whole else "a number"
+        raise IndexContractError(
+            f"{name} is {value!r}; it must be {kind}, {takes} {low:g} to {high:g}", **{name: value}
+        )
     if not low <= value <= high:
         raise IndexContractError(f"{name} is {value:g}; {takes} {low:g} to {high:g}", **{name: value})

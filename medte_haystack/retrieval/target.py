@@ -79,10 +79,13 @@ def checked_vector(values: Sequence[float], info: IndexInfo) -> NDArray[np.float
     :raises IndexContractError: If it has other dimensions than the index, is not finite, or no unit vector where the
         index compares by dot product.
     """
-    vector = np.asarray(values, dtype=np.float32)
+    try:
+        vector = np.asarray(values, dtype=np.float32)
+    except (ValueError, TypeError) as error:
+        raise IndexContractError(f"the query's vector holds values that are no numbers ({error})") from None
     if vector.ndim != 1 or not vector.size or info.dim not in (None, vector.size):
         raise IndexContractError(
-            f"the query's vector has {' x '.join(map(str, vector.shape))} dimensions, index {info.name!r} has"
+            f"the query's vector has {' x '.join(map(str, vector.shape)) or 'no'} dimensions, index {info.name!r} has"
             f" {info.dim}; embed queries with"
             f" {info.fingerprint.model if info.fingerprint else 'the model the index was made with'}",
             found=vector.size if vector.ndim == 1 else vector.shape,

@@ -111,8 +111,11 @@ class TestLimits:
         [
             ({"top_k": 0}, "top_k is 0; Elasticsearch takes 1 to 10000"),
             ({"top_k": 10_001}, "top_k is 10001"),
-            ({"num_candidates": 9}, "num_candidates is 9; with top_k 10 it must lie between 10 and 10000"),
+            ({"num_candidates": 9}, "num_candidates is 9; with top_k 10 it takes 10 to 10000"),
             ({"num_candidates": 10_001}, "num_candidates is 10001"),
+            ({"top_k": "10"}, "top_k is '10'; it must be a whole number"),
+            ({"top_k": True}, "top_k is True"),
+            ({"min_similarity": "0.5"}, "min_similarity is '0.5'; it must be a number"),
         ],
     )
     def test_out_of_range(self, store, query, options, why):
@@ -124,6 +127,11 @@ class TestLimits:
     def test_the_largest_are_taken_by_the_server(self, store, query):
         retriever = MedTEEmbeddingRetriever(document_store=store, top_k=10_000)
         assert len(retriever.run(query)["documents"]) == 150
+
+    @pytest.mark.parametrize(("odd", "why"), [(["a"] * 384, "holds values that are no numbers"), (None, "has no dim")])
+    def test_what_is_no_vector(self, store, odd, why):
+        with pytest.raises(IndexContractError, match=why):
+            MedTEEmbeddingRetriever(document_store=store).run(odd)
 
     @pytest.mark.parametrize("size", [0, 383, 768])
     def test_a_vector_of_other_dimensions(self, store, size):

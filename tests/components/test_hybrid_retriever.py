@@ -232,10 +232,11 @@ class TestLimits:
             ({"weights": [0, 0]}, "weights are .*; give two numbers"),
             ({"weights": [1]}, "weights are .*; give two numbers"),
             ({"weights": [-1, 1]}, "weights are .*; give two numbers"),
-            ({"window": 3}, "window is 3; with top_k 4 it must lie in 4 to 10000"),
+            ({"weights": ["a", 1]}, "weights are .*; give two numbers"),
+            ({"window": 3}, "window is 3; with top_k 4 it takes 4 to 10000"),
             ({"top_k": 0}, "top_k is 0"),
             ({"oversample": 11}, "oversample is 11"),
-            ({"min_similarity": 2}, "min_similarity is 2; a cosine lies in -1 to 1"),
+            ({"min_similarity": 2}, "min_similarity is 2; a cosine is -1 to 1"),
             ({"neighbours": 11}, "neighbours is 11; there are 0 to 10"),
         ],
     )
@@ -244,6 +245,12 @@ class TestLimits:
             retriever.run("rash", near(axes, 1), **options)
         with pytest.raises(IndexContractError, match=why):
             MedTEHybridRetriever(document_store=retriever.document_store, **{"top_k": 4, **options})
+
+    @pytest.mark.parametrize("field", ["nope", "content_type", "nope^2"])
+    def test_fields_without_analysed_text(self, retriever, axes, field):
+        chosen = MedTEHybridRetriever(document_store=retriever.document_store, lexical_fields=["content^2", field])
+        with pytest.raises(IndexContractError, match=r"BM25 searches analysed text: .*content"):
+            chosen.run("rash", near(axes, 1))
 
     def test_exact_is_an_option_of_the_dense_search_alone(self, retriever, axes):
         with pytest.raises(TypeError, match="exact"):
