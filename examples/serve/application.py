@@ -8,6 +8,7 @@ from typing import Annotated, get_args
 from elastic_transport import TransportError
 from elasticsearch import ApiError
 from fastapi import APIRouter, FastAPI, HTTPException, Query, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 from hayhooks import create_app
@@ -133,6 +134,7 @@ def create_application(hosts: Sequence[str]) -> FastAPI:
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
     for kind in (MedTEError, ApiError, TransportError):
         app.add_exception_handler(kind, _answer_fault)
+    app.add_exception_handler(RequestValidationError, _answer_malformed)
     return app
 
 
@@ -155,3 +157,10 @@ def _lifespan(hayhooks: Lifespan[FastAPI], tools: StreamableHTTPSessionManager) 
 async def _answer_fault(request: Request, error: Exception) -> Response:  # noqa: ARG001
     found = http_error(error)
     return JSONResponse({"detail": found.detail}, found.status_code, found.headers)
+
+
+async def _answer_malformed(request: Request, error: Exception) -> Response:  # noqa: ARG001
+    """Say what is wrong with a request without repeating its values: some cannot be written, none is for the log."""
+    assert isinstance(error, RequestValidationError)
+    found = [{name: one[name] for name in ("type", "loc", "msg")} for one in error.errors()]
+    return JSONResponse({"detail": found}, 422)

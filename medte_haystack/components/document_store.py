@@ -220,6 +220,8 @@ class MedTEDocumentStore(ScriptlessDocumentStore):
         return await self._ask_async(self._write(documents, policy, refresh))
 
     def _write(self, documents: Sequence[Document], policy: DuplicatePolicy, refresh: Refresh) -> Steps[int]:
+        if not (yield lambda client: client.indices.exists(index=self._index)):
+            self._opened = yield from self._open()  # else the server would make one of that name, without its mapping
         assert self._opened is not None  # noqa: S101  a conversation begins when the index is open
         server, info = self._opened
         return (

@@ -100,8 +100,8 @@ class MedTEHybridRetriever(Retriever):
         :param fusion: ``min_max``, ``distribution``, ``rrf``, ``weighted``, ``server_rrf`` or ``server_linear``.
         :param weights: Of the dense and the lexical side; None takes the fusion's default: (0.6, 0.4) for scores in
             [0, 1], (0.5, 0.5) for ranks, (250, 1) for ``weighted``, whose BM25 scores have no upper bound.
-        :param window: Hits that each side gives to the fusion, `top_k` to 10,000; None takes `top_k` of the words, and
-            ten more of the vectors.
+        :param window: Hits that each side gives to the fusion, `top_k` to 10,000; None takes `top_k` of the words, at
+            least 10, and ten more of the vectors.
         :param lexical_fields: Analysed fields for BM25, all of one analyzer, each perhaps with a boost of at least 1
             (``title.text^2``); None takes content and, where it is analysed, the title.
         :param oversample: See :class:`MedTEEmbeddingRetriever`.

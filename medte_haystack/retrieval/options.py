@@ -14,6 +14,7 @@ FUSIONS = ("weighted", *METHODS, "server_rrf", "server_linear")
 DEFAULT_FUSION = "min_max"
 MAX_NEIGHBOURS = 10
 _MORE_BY_VECTORS = 10
+_LEAST_WINDOW = 10  # of fewer hits each, the best of both sides would often not be among them
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +75,8 @@ class HybridOptions(SharedOptions):
 
     :param fusion: One of `FUSIONS`.
     :param weights: Of the dense and the lexical side; None takes :func:`default_weights`.
-    :param window: Hits that each side gives to the fusion, `top_k` to 10,000; None takes `top_k` of the words, and ten
-        more of the vectors.
+    :param window: Hits that each side gives to the fusion, `top_k` to 10,000; None takes `top_k` of the words, at least
+        10, and ten more of the vectors.
     """
 
     fusion: str = DEFAULT_FUSION
@@ -102,12 +103,12 @@ class HybridOptions(SharedOptions):
     @property
     def dense_hits(self) -> int:
         """Hits that the vectors give to the fusion."""
-        return self.window or min(MAX_CANDIDATES, self.top_k + _MORE_BY_VECTORS)
+        return self.window or min(MAX_CANDIDATES, self.lexical_hits + _MORE_BY_VECTORS)
 
     @property
     def lexical_hits(self) -> int:
         """Hits that the words give to the fusion: what only they rank behind `top_k` would not come back anyway."""
-        return self.window or self.top_k
+        return self.window or max(self.top_k, _LEAST_WINDOW)
 
     @property
     def weighted(self) -> Weights:

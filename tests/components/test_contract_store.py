@@ -62,6 +62,21 @@ class TestIndex:
         contract_store.write_documents(documents[:3])
         assert [one.id for one in make_store().filter_documents()] == ["d0", "d1", "d2"]
 
+    async def test_that_was_deleted_is_made_by_the_contract(self, connection, contract_store, documents, index):
+        """By itself the server would make one of that name, with vectors as text."""
+        assert contract_store.write_documents(documents[:2]) == 2
+        assert await contract_store.write_documents_async(documents[2:3]) == 1
+        for again in (contract_store.write_documents, contract_store.write_documents_async):
+            with connection.client() as client:
+                client.indices.delete(index=index)
+            written = again(documents[:2])
+            assert (written if isinstance(written, int) else await written) == 2
+            with connection.client() as client:
+                made = client.indices.get_mapping(index=index)[index]["mappings"]
+            assert made["properties"]["embedding"]["type"] == "dense_vector"
+            assert Fingerprint.from_mapping(made) is not None
+        await contract_store.close_async()
+
     def test_is_emptied_and_made_anew_as_it_was(self, connection, contract_store, documents, index):
         contract_store.write_documents(documents[:3])
         with connection.client() as client:

@@ -246,6 +246,13 @@ class TestLimits:
         with pytest.raises(IndexContractError, match=why):
             MedTEHybridRetriever(document_store=retriever.document_store, **{"top_k": 4, **options})
 
+    @pytest.mark.parametrize("fusion", ["min_max", "rrf"])
+    def test_the_first_of_few_are_the_first_of_more(self, retriever, axes, fusion):
+        more = retriever.run("rash", near(axes, 1), top_k=10, fusion=fusion)["documents"]
+        for top_k in (1, 2, 5):
+            few = retriever.run("rash", near(axes, 1), top_k=top_k, fusion=fusion)["documents"]
+            assert [one.id for one in few] == [one.id for one in more[:top_k]]
+
     @pytest.mark.parametrize("field", ["nope", "content_type", "nope^2"])
     def test_fields_without_analysed_text(self, retriever, axes, field):
         chosen = MedTEHybridRetriever(document_store=retriever.document_store, lexical_fields=["content^2", field])

@@ -160,6 +160,14 @@ def test_what_cannot_be_searched_for_is_told(server, body, says) -> None:
     assert says in str(answer.json()["detail"])
 
 
+@pytest.mark.parametrize(("query", "status"), [('"kid\\u0000ney \\ud83e\\udec0"', 200), ('"kidney \\ud800"', 422)])
+def test_odd_characters(server, query, status) -> None:
+    sent = {"data": f'{{"query": {query}}}', "headers": {"Content-Type": "application/json"}}
+    answer = requests.post(f"{server.url}/search/run", timeout=30, **sent)
+    assert answer.status_code == status
+    assert "ud800" not in answer.text
+
+
 def test_facets_of_a_value_that_the_field_cannot_have_are_the_callers_fault(server) -> None:
     answer = requests.post(f"{server.url}/facets", json={"selected": {"chunk_index": ["abc"]}}, timeout=30)
     assert answer.status_code == 422
