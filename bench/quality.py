@@ -12,6 +12,7 @@ from bench.alternating import parser, positive
 from es_ingest.records import ReadError
 from medte_haystack import Encoder
 from medte_haystack.encoder import PRECISIONS
+from medte_haystack.encoder.backends.memory import DeviceMemoryError
 from medte_haystack.errors import EncoderOptionError, MedTEError
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def measure(
 ) -> Iterator[Result]:
     """Run every task in every precision.
 
-    A precision that this machine lacks is a result that says so.
+    A precision that this machine lacks, or whose memory does not suffice, is a result that says so.
     """
     from medte_eval.run import evaluate
     from medte_eval.systems.encoder import EncoderSystem
@@ -75,7 +76,11 @@ def measure(
             continue
         for task in tasks:
             before = encoder.stats
-            outcome = evaluate(task, EncoderSystem(encoder))
+            try:
+                outcome = evaluate(task, EncoderSystem(encoder))
+            except DeviceMemoryError as error:
+                yield Result(task.metadata.name, precision, not_run=str(error))
+                continue
             spent = encoder.stats - before
             scores = {name: outcome.scores[name] for name in SCORES}
             speed = spent.tokens / spent.seconds if spent.seconds else None

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from bench.quality import Result, main, table
+from medte_haystack.encoder.backends.memory import DeviceMemoryError
 
 
 def _result(precision, ndcg, task="SciFact", **more):
@@ -50,6 +51,15 @@ def test_every_precision_is_scored_or_says_why_not(tiny, medquad, tmp_path, caps
     assert scored["tokens_per_second"] > 0
     assert "fp8" in lacking["not_run"]
     assert found["not_run"][0]["task"] == "SciFact"
+
+
+def test_memory_that_does_not_suffice_costs_one_precision(tiny, medquad, capsys, monkeypatch):
+    def embed(*_, **__):
+        raise DeviceMemoryError("one text does not fit")
+
+    monkeypatch.setattr("medte_eval.systems.encoder.EncoderSystem.encode", embed)
+    main(["--model", str(tiny.folder), "--medquad", str(medquad), "--device", "cpu", "--precisions", "fp32"])
+    assert "not run: one text does not fit" in capsys.readouterr().out
 
 
 def test_a_wrong_folder_is_told(tmp_path, capsys):
