@@ -13,13 +13,14 @@ from haystack.utils import Secret
 from medte_haystack.components.filters import filter_query
 from medte_haystack.components.scriptless_store import ScriptlessDocumentStore
 from medte_haystack.components.stored_documents import all_hits, check_documents, write_documents
-from medte_haystack.errors import IndexContractError
+from medte_haystack.errors import IndexContractError, IndexMissingError
 from medte_haystack.index import (
     DEFAULT_QUANTISATION,
     IndexInfo,
     IndexSpec,
     Server,
     Steps,
+    describe_index,
     detect_server,
     index_options,
     knn_body,
@@ -220,10 +221,7 @@ class MedTEDocumentStore(ScriptlessDocumentStore):
         return await self._ask_async(self._write(documents, policy, refresh))
 
     def _write(self, documents: Sequence[Document], policy: DuplicatePolicy, refresh: Refresh) -> Steps[int]:
-        if not (yield lambda client: client.indices.exists(index=self._index)):
-            self._opened = yield from self._open()  # else the server would make one of that name, without its mapping
-        assert self._opened is not None  # noqa: S101  a conversation begins when the index is open
-        server, info = self._opened
+        server, info = yield from self._as_it_is()
         return (
             yield from write_documents(
                 self._index,
@@ -236,6 +234,18 @@ class MedTEDocumentStore(ScriptlessDocumentStore):
                 prepare=self._handle_sparse_embedding,
             )
         )
+
+    def _as_it_is(self) -> Steps[tuple[Server, IndexInfo]]:
+        """Return the index, opened again if it has changed: of one that was deleted the server would make another."""
+        opened = self._opened
+        assert opened is not None  # noqa: S101  a conversation begins when the index is open
+        try:
+            if (yield from describe_index(self._index)) == opened[1]:
+                return opened
+        except IndexMissingError:
+            pass
+        self._opened = opened = yield from self._open()
+        return opened
 
     # -- reading --------------------------------------------------------------------------------------------------
 

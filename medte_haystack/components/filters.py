@@ -50,6 +50,8 @@ def _check_shape(condition: Any, depth: int = 1) -> None:
     for name in ("field", "operator"):
         if not isinstance(condition.get(name, ""), str):
             raise FilterError(f"the {name} of a filter is a {type(condition[name]).__name__}; it must be a string")
+    if condition.get("field") == "":
+        raise FilterError("the field of a filter is empty; name one, such as meta.source")
     value = condition.get("value")
     values = value if isinstance(value, list) else [value]
     if any(isinstance(one, float) and not isfinite(one) for one in values):

@@ -24,6 +24,7 @@ from medte_haystack.index.steps import Request, Steps
 
 logger = logging.getLogger(__name__)
 
+_VECTOR = "dense_vector"
 _VECTORS_OUT = "index.mapping.exclude_source_vectors"
 _ASKED = ("*.mappings", "*.settings.index.uuid", *(f"*.{where}.{_VECTORS_OUT}" for where in ("settings", "defaults")))
 
@@ -223,12 +224,19 @@ def open_index(index: str, spec: IndexSpec, server: Server) -> Steps[IndexInfo]:
     """Make an index unless it is there, and check that it is the one meant.
 
     :raises FingerprintMismatchError: If it was made with another model or chunking than `spec` says.
+    :raises IndexContractError: If its vectors are of other dimensions, or no vectors.
     """
     try:
         info = yield from describe_index(index)
     except IndexMissingError:
         yield from create_index(index, spec, server)
         info = yield from describe_index(index)
+    if (kind := info.fields.get(EMBEDDING, _VECTOR)) != _VECTOR:
+        raise IndexContractError(
+            f"index {index!r} has {EMBEDDING!r} as {kind}, so it was made without its mapping; delete it, or take"
+            " another name",
+            index=index,
+        )
     if spec.fingerprint is not None:
         if info.fingerprint is not None:
             info.fingerprint.check_writer(spec.fingerprint, index=index)

@@ -77,6 +77,24 @@ class TestIndex:
             assert Fingerprint.from_mapping(made) is not None
         await contract_store.close_async()
 
+    def test_that_was_made_anew_for_another_model_takes_nothing(self, connection, contract_store, documents, index):
+        assert contract_store.write_documents(documents[:1]) == 1
+        with connection.client() as client:
+            made = client.indices.get_mapping(index=index)[index]["mappings"]
+            made["_meta"]["medte"]["weights_sha256"] = "0" * 64
+            client.indices.delete(index=index)
+            client.indices.create(index=index, mappings=made)
+        with pytest.raises(FingerprintMismatchError):
+            contract_store.write_documents(documents[1:2])
+        with connection.client() as client:
+            assert client.count(index=index)["count"] == 0
+
+    def test_that_the_server_made_by_itself_is_refused(self, connection, make_store, index):
+        with connection.client() as client:
+            client.index(index=index, document={"content": "x", "embedding": "AAAA"})
+        with pytest.raises(IndexContractError, match=r"has 'embedding' as text, .* delete it, or take another name"):
+            make_store(model="minilm").count_documents()
+
     def test_is_emptied_and_made_anew_as_it_was(self, connection, contract_store, documents, index):
         contract_store.write_documents(documents[:3])
         with connection.client() as client:

@@ -29,6 +29,7 @@ def nested(deep):
         ({"field": "meta.a", "operator": "=="}, "'value' key missing"),
         ({**ONE, "value": {"b": 1}}, "the value of a filter must be a text"),
         ({**ONE, "value": [1, [2]]}, "the value of a filter must be a text"),
+        ({**ONE, "field": ""}, "the field of a filter is empty"),
         ({**ONE, "value": float("nan")}, "a number that is not finite"),
         ({**ONE, "value": [1.0, float("inf")]}, "a number that is not finite"),
         ({**ONE, "value": "\ud800"}, "cannot be written as JSON: str is not valid UTF-8"),
