@@ -102,8 +102,8 @@ def test_words(line, words):
 
 def test_descriptions_come_with_the_words_where_the_shell_shows_them():
     asked = {"_ES_INGEST_COMPLETE": "complete_fish", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
-    found = call(**asked, _TYPER_COMPLETE_ARGS="es-ingest run --format pub").stdout
-    assert found.strip() == f"pubmed\t{FORMATS['pubmed'].description}"
+    found = call(**asked, _TYPER_COMPLETE_ARGS="es-ingest run --format medq").stdout
+    assert found.strip() == f"medquad\t{FORMATS['medquad'].description}"
     options = call(**asked, _TYPER_COMPLETE_ARGS="es-ingest run --").stdout.splitlines()
     assert all(line.startswith("--") and "\t" in line for line in options), "none is broken in two"
     found = call(_ES_INGEST_COMPLETE="complete_zsh", _TYPER_COMPLETE_ARGS="es-ingest run --quantisation bb").stdout
