@@ -69,6 +69,10 @@ class RunOptions:
     tries: int = _TRIES
     stream: Callable[..., RunStream] = Stream
 
+    def ledger_of(self, target: Target) -> Path | None:
+        """Return the ledger's file for an index; None if none is kept."""
+        return ledger_path(target) if self.ledger is True else self.ledger or None
+
 
 class Ingester:
     """Writes streams of records into one index.
@@ -173,7 +177,7 @@ class Ingester:
         summary.fingerprint = (self.info.fingerprint or self.fingerprint).to_dict()
         target = self.target()
         base64_vectors = self.info.takes_base64(self.server)
-        path = ledger_path(target) if options.ledger is True else options.ledger or None
+        path = options.ledger_of(target)
         backoff = bulk.Backoff(tries=options.tries, patient=True)
         with Ledger(path, target, options.job, options.mapping) as ledger, _letters(options, ledger.began) as dead:
             if ledger.new:

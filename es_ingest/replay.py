@@ -18,7 +18,6 @@ from es_ingest.stream.dead_letters import jobs_of, read_letters, times_of
 from es_ingest.stream.ledger_reader import read_ledger
 from es_ingest.stream.stopping import Stop
 from es_ingest.stream.summary import Summary
-from es_ingest.stream.target import ledger_path
 from medte_haystack.encoder import Encoder
 
 logger = logging.getLogger(__name__)
@@ -44,7 +43,7 @@ def replay(
         if options.watch is not None:
             options.watch(summary if total is None else total + summary)
 
-    older = _overtaken(ingester, letters, options.ledger)
+    older = _overtaken(ingester, letters, options)
     for job, mapping in (jobs_of(letters) or {"": {}}).items():
         mapper = RowMapper(FieldMapping.from_dict(mapping))
         mended = (_mended(item, mapper) for item in read_letters(letters, job, older))
@@ -57,11 +56,11 @@ def replay(
     return total
 
 
-def _overtaken(ingester: Ingester, letters: Path, ledger: Path | bool | None) -> set[str]:
+def _overtaken(ingester: Ingester, letters: Path, options: RunOptions) -> set[str]:
     """Return the places of letters whose records were written by runs that began later."""
     target = ingester.target()
-    path = ledger if isinstance(ledger, Path) else ledger_path(target)
-    if not ledger or not path.is_file():
+    path = options.ledger_of(target)
+    if path is None or not path.is_file():
         return set()
     with read_ledger(path, target) as reader:
         found = {here for here, name, time in times_of(letters) if reader.written_after(name, time)}
