@@ -47,6 +47,7 @@ class Evaluation:
     :param options: Of the systems.
     :param model: The model.
     :param latency_queries: See `medte_eval.run.evaluate`.
+    :param notes_may_leave: See `medte_eval.session.run_all`.
     """
 
     tasks: Sequence[tuple[TaskRow, TaskOptions]]
@@ -54,6 +55,7 @@ class Evaluation:
     options: SystemOptions
     model: ModelChoice
     latency_queries: int
+    notes_may_leave: bool
 
     @classmethod
     def of(
@@ -77,6 +79,7 @@ class Evaluation:
         weights: str | None,
         own_stores: bool,
         latency_queries: int,
+        notes_may_leave: bool,
         device: str | None,
         precision: str,
     ) -> Self:
@@ -101,7 +104,8 @@ class Evaluation:
         )
         chosen = find_tasks(task_names(tasks), data=data, queries=queries, top_k=top_k, data_dir=data_dir)
         systems = find_systems([name.strip() for name in system.split(",") if name.strip()], options)
-        return cls(chosen, systems, options, ModelChoice(model, device, precision, max_tokens), latency_queries)
+        its = ModelChoice(model, device, precision, max_tokens)
+        return cls(chosen, systems, options, its, latency_queries, notes_may_leave)
 
     def made(self) -> Iterator[tuple[str, "Callable[[], AbsTask]"]]:
         """Give the tasks' names and what makes them."""

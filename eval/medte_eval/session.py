@@ -15,6 +15,7 @@ from es_ingest.cluster import Connection, open_cluster
 from es_ingest.faults import Exit, message_of, status_of
 from es_ingest.search import model_for
 from medte_eval.failures import failure_file, forget_failure, note_failure
+from medte_eval.privacy import why_refused
 from medte_eval.results import earlier_result, of_another_model
 from medte_eval.run import RefusedError, describe_model, describe_system, describe_task, evaluate
 from medte_eval.systems import OWN_STORES, ChosenSystem, SystemOptions, UnknownSystemError
@@ -137,6 +138,7 @@ def run_all(
     out: Path | None = None,
     fresh: bool = False,
     latency_queries: int = 0,
+    notes_may_leave: bool = False,
 ) -> Iterator[dict[str, Any] | Failure]:
     """Run every task on every system, and give each result when it is there and written.
 
@@ -147,6 +149,7 @@ def run_all(
         until it is done.
     :param fresh: Do again what it has.
     :param latency_queries: See `evaluate`.
+    :param notes_may_leave: Whether clinical notes may be sent to another machine, or into a pipeline.
     :raises OSError: If a result cannot be written.
     """
     for name, make in tasks:
@@ -158,10 +161,17 @@ def run_all(
             yield _noted(noted, Failure.of(error, name, None))
             continue
         forget_failure(noted)
-        opened = [session.system(chosen) for chosen in systems]  # what cannot be opened is told before anything is run
-        for chosen, system in zip(systems, opened, strict=True):
-            version = session.connection.version if chosen.row.uses_server else None
+        refused = {} if notes_may_leave else _refused(task, systems, session)
+        for chosen in systems:  # what cannot be opened is told before anything is run
+            if chosen.name not in refused:
+                session.system(chosen)
+        for chosen in systems:
             noted = None if out is None else failure_file(out, task.metadata.name, chosen.name, **session.asked())
+            if (failure := refused.get(chosen.name)) is not None:
+                yield _noted(noted, failure)
+                continue
+            system = session.system(chosen)
+            version = session.connection.version if chosen.row.uses_server else None
             try:
                 found = None if out is None or fresh else _earlier(out, task, system, version)
                 if found is None:
@@ -177,6 +187,15 @@ def run_all(
                 logger.info("%s on %s: done before", task.metadata.name, chosen.name)
                 yield {**found, "reused": True}
         task.unload_data()
+
+
+def _refused(task: AbsTask, systems: Sequence[ChosenSystem], session: Session) -> dict[str, Failure]:
+    """Return the systems that do not get the texts of a task, and why."""
+    about = task.metadata
+    reasons = {
+        chosen.name: why_refused(about.name, about.type, chosen, lambda: session.connection.url) for chosen in systems
+    }
+    return {name: Failure(about.name, name, Exit.USAGE, why) for name, why in reasons.items() if why is not None}
 
 
 def _noted(path: Path | None, failure: Failure) -> Failure:

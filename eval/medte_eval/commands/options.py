@@ -52,6 +52,13 @@ Out = Annotated[
     Path | None, typer.Option(file_okay=False, help="Folder for result files; what it has is not done again.")
 ]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Do again what --out already has a result of.")]
+NotesMayLeave = Annotated[
+    bool,
+    typer.Option(
+        "--notes-may-leave",
+        help="Let clinical notes go to a server on another machine, or into a pipeline, whatever it calls.",
+    ),
+]
 
 
 def make_folder(path: Path) -> None:
