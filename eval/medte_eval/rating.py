@@ -1,4 +1,4 @@
-"""How good every query, pair or text of a result is, read from the predictions that mteb writes of any system."""
+"""How good every query or text is, how similar every pair, read from the predictions that mteb writes of any system."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -33,7 +33,8 @@ def read_items(task: AbsTask, predictions: Mapping[str, Any]) -> Items:
     rows: list[dict[str, Any]] = []
     for place, found, data in parts:
         if isinstance(task, AbsTaskPairClassification):
-            rated = _rate_pairs(found["similarity_scores"], _labels(task, data))
+            both = zip(found["similarity_scores"], _labels(task, data), strict=True)
+            rated: Iterator[dict[str, Any]] = ({"label": int(label), "similarity": float(one)} for one, label in both)
         elif isinstance(task, AbsTaskClassification) and not task.is_cross_validation:
             rated = _rate_texts(found, _labels(task, data))
         else:
@@ -73,28 +74,6 @@ def rate_queries(run: Run, qrels: Qrels) -> Iterator[dict[str, Any]]:
         reciprocal = own.get("recip_rank", 0.0)
         rates = {name: own.get(theirs, 0.0) for name, theirs in _MEASURES.items()}
         yield {"id": query, **rates, "mrr_at_10": reciprocal if reciprocal >= 0.1 else 0.0}
-
-
-def _rate_pairs(similarities: Sequence[float], labels: Sequence[int]) -> Iterator[dict[str, Any]]:
-    """Tell which pairs are on the right side of the threshold of the best F1."""
-    threshold = best_threshold(np.asarray(similarities), np.asarray(labels))
-    for similarity, label in zip(similarities, labels, strict=True):
-        right = (similarity >= threshold) == (label == 1)
-        yield {"label": int(label), "similarity": float(similarity), "accuracy": float(right)}
-
-
-def best_threshold(similarities: "np.ndarray[Any, Any]", labels: "np.ndarray[Any, Any]") -> float:
-    """Return the least similarity that counts as a positive where F1 is best.
-
-    :param similarities: Shape (n,).
-    :param labels: 0 or 1, shape (n,).
-    """
-    order = np.argsort(-similarities, kind="stable")
-    ranked = similarities[order]
-    hits = np.cumsum(labels[order])
-    f1 = 2 * hits / (np.arange(1, len(ranked) + 1) + hits[-1])
-    splits = np.append(ranked[:-1] != ranked[1:], True)  # no threshold divides equal similarities
-    return float(ranked[np.argmax(np.where(splits, f1, -1.0))])
 
 
 def _rate_texts(experiments: Sequence[Sequence[Any]], labels: Sequence[Any]) -> Iterator[dict[str, Any]]:
