@@ -205,12 +205,12 @@ def _batch(values: NDArray[np.float64]) -> int:
 
 
 def _check_same_data(a: Path, first: Mapping[str, Any], b: Path, second: Mapping[str, Any]) -> None:
-    for name in ("name", "data_sha256", "sampled_queries", "seed"):
+    for name in ("name", "data_sha256", "sampled_queries", "seed", "top_k"):
         values = first["task"].get(name), second["task"].get(name)
         if values[0] != values[1]:
             raise ResultError(
-                f"{a} and {b} are not of the same data: {name} is {values[0]!r} and {values[1]!r}; compare results of"
-                " one task and one state of its data"
+                f"{a} and {b} are not of the same data and searches: {name} is {values[0]!r} and {values[1]!r}; compare"
+                " results of one task, of one state of its data, with one --top-k"
             )
 
 

@@ -62,7 +62,9 @@ def evaluate(task: AbsTask, system: System, *, server_version: str | None = None
         searching = max(0.0, _seconds(result) - measured.index_seconds)
     details = system.details()
     items = read_items(task, predictions)
-    queries = [text for data in _retrieval_data(task) for text in data["queries"]["text"]]
+    data = list(_retrieval_data(task))
+    queries = [text for one in data for text in one["queries"]["text"]]
+    searched = [] if any(one["top_ranked"] for one in data) else queries  # scoring given documents is no search
     return Outcome(
         result=result,
         task=about,
@@ -78,7 +80,7 @@ def evaluate(task: AbsTask, system: System, *, server_version: str | None = None
         seconds={"indexing": measured.index_seconds, "searching": searching},
         notes=tuple(_notes(task, system, settings)),
         details=details,
-        latency=measure_latency(system, queries, latency_queries, _SEED),
+        latency=measure_latency(system, searched, about["top_k"], latency_queries, _SEED),
         items=items,
     )
 

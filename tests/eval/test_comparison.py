@@ -131,8 +131,12 @@ def test_results_that_cannot_be_compared_are_told(results: Path, opened: Opened,
     (fewer,) = find_results(tmp_path / "fewer").values()
     whole = find_results(results, "encoder")["tiny"]
 
-    with pytest.raises(ResultError, match="are not of the same data: data_sha256 is"):
+    with pytest.raises(ResultError, match="are not of the same data and searches: data_sha256 is"):
         compare_results(whole, fewer)
+    evaluate(BeirRetrieval(beir, top_k=10), opened("encoder")).write(tmp_path / "shorter")
+    (shorter,) = find_results(tmp_path / "shorter").values()
+    with pytest.raises(ResultError, match="top_k is 100 and 10; compare results"):
+        compare_results(whole, shorter)
     with pytest.raises(ResultError, match="has several results of SmallClassification"):
         find_results(results)
     with pytest.raises(ResultError, match="has no result of system 'magic'"):

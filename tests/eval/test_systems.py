@@ -56,6 +56,31 @@ def test_encoder_exact_and_flat_search_score_the_same(opened: Opened, medquad: P
     assert not dense.notes
 
 
+def test_what_is_timed_is_what_is_scored(opened: Opened, beir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    search = DenseSystem._find
+
+    def spy(self: DenseSystem, target: Target, texts: list[str], top_k: int) -> object:
+        asked.append(top_k)
+        return search(self, target, texts, top_k)
+
+    monkeypatch.setattr(DenseSystem, "_find", spy)
+    outcome = evaluate(BeirRetrieval(beir, top_k=20), opened("dense"), latency_queries=3)
+
+    assert outcome.latency is not None
+    assert (outcome.latency["queries"], outcome.latency["top_k"]) == (3, 20)
+    assert len(asked) > 3
+    assert set(asked) == {20}
+
+
+def test_scoring_given_documents_is_not_timed(opened: Opened, beir: Path) -> None:
+    task = BeirRetrieval(beir)
+    task.load_data()
+    task.data["top_ranked"] = {query: ["gout-0", "asthma-0"] for query in task.data["queries"]["id"]}
+
+    assert evaluate(task, opened("encoder"), latency_queries=3).latency is None
+
+
 def test_titles_count_the_same_on_every_system(opened: Opened, beir: Path) -> None:
     encoder = evaluate(BeirRetrieval(beir), opened("encoder"))
     exact = evaluate(BeirRetrieval(beir), opened("exact"))

@@ -71,7 +71,8 @@ def run(
         ),
     ] = False,
     latency_queries: Annotated[
-        int, typer.Option(min=0, help="Queries of a retrieval task asked once more one by one, for their latency.")
+        int,
+        typer.Option(min=0, help="Queries of a retrieval task asked once more one by one, for their latency."),
     ] = 100,
     notes_may_leave: NotesMayLeave = False,
     fresh: Fresh = False,

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from medte_eval.report.model import Difference, Leaderboard, Scored, Standing, TaskScores
+from medte_eval.report.scores import ENCODING
 
 _LEFT, _RIGHT = 13.0, 95.0  # percent: the room of the points
 _TOP, _BOTTOM = 30.0, 232.0  # pixels
@@ -133,7 +134,7 @@ def across(value: float, limit: float) -> float:
 
 def is_compared(score: Scored) -> bool:
     """Tell whether the latency is that of searching; that of encoding alone says little beside it."""
-    return score.score is not None and (score.p50_ms or 0) > 0 and score.timed != "encoding alone"
+    return score.score is not None and (score.p50_ms or 0) > 0 and score.timed != ENCODING
 
 
 def unbeaten(scores: Iterable[Scored]) -> set[str]:
@@ -159,7 +160,7 @@ def tradeoff(scores: Sequence[Scored]) -> Tradeoff | None:
     timed = [one for one in scores if is_compared(one)]
     if len(timed) < 2:
         return None
-    alone = [one for one in scores if one.score is not None and one.timed == "encoding alone"]
+    alone = [one for one in scores if one.score is not None and one.timed == ENCODING]
     low_x, high_x = _padded([math.log10(one.p50_ms or 1.0) for one in timed], least=0.15)
     low_y, high_y = _padded([one.score or 0.0 for one in (*timed, *alone)], least=0.01)
 

@@ -178,6 +178,7 @@ class TaskScores:
     :param benchmark: The leaderboard that it counts for.
     :param items: Queries or pairs; texts, where there is neither.
     :param sampled_queries: How many queries were asked, where not all were.
+    :param top_k: How many documents each asked for, both where it was scored and where it was timed.
     :param data_sha256: Hash or revision of its data.
     :param published_as: Name under which its scores are published; None if they are not.
     :param published: The best first.
@@ -190,6 +191,7 @@ class TaskScores:
     benchmark: str
     items: int
     sampled_queries: int | None
+    top_k: int | None
     data_sha256: str | None
     scores: Sequence[Scored]
     published_as: str | None = None

@@ -31,7 +31,7 @@ def _named(system: dict[str, Any]) -> dict[str, Any]:
 Number = Annotated[float | None, BeforeValidator(_number)]
 """A number, or None for what is none, such as NaN."""
 
-
+_STATE = ("data", "queries drawn", "seed", "documents asked for")
 _FAILED = TypeAdapter(Failed)
 
 
@@ -44,6 +44,7 @@ class Latency(_Part):
 
     timed: str
     queries: int
+    top_k: int | None = None
     p50_ms: Number
     p99_ms: Number
     queries_per_second: Number
@@ -59,11 +60,12 @@ class Task(_Part):
     data_sha256: str | None = None
     sampled_queries: int | None = None
     seed: int | None = None
+    top_k: int | None = None
 
     @property
-    def state(self) -> tuple[str | None, int | None, int | None]:
-        """What two results must share to be about the same data."""
-        return self.data_sha256, self.sampled_queries, self.seed
+    def state(self) -> tuple[object, ...]:
+        """What two results must share to be comparable; see `_STATE`."""
+        return self.data_sha256, self.sampled_queries, self.seed, self.top_k
 
 
 class Run(_Part):
@@ -197,10 +199,9 @@ def _one_of_each(read: Iterable[Result]) -> tuple[list[Result], list[LeftOut]]:
 
 
 def _of_other_data(task: Task, state: tuple[object, ...]) -> str:
-    names = ("data", "queries drawn", "seed")
     told = ", ".join(
         f"{name} {str(own)[:12]}, not {str(other)[:12]}"
-        for name, own, other in zip(names, task.state, state, strict=True)
+        for name, own, other in zip(_STATE, task.state, state, strict=True)
         if own != other
     )
-    return f"of other data than most results of {task.name} ({told}), so not to be compared with them"
+    return f"of other data or searches than most results of {task.name} ({told}), so not to be compared with them"

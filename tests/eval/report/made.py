@@ -125,7 +125,7 @@ def timed(p50: float, what: str = "encoding and search") -> dict[str, Any]:
     return {
         "timed": what,
         "queries": 10,
-        "top_k": 10,
+        "top_k": 100,
         "p50_ms": p50,
         "p99_ms": 2 * p50,
         "queries_per_second": 1000 / p50,

@@ -151,6 +151,17 @@ def test_the_best_tradeoffs_are_not_beaten(tmp_path: Path) -> None:
     assert 3 <= len(chart.y_ticks) <= 7
 
 
+def test_times_of_other_searches_than_those_scored_are_left_out(tmp_path: Path) -> None:
+    make_result(tmp_path, "One", latency={**timed(2, "encoding alone"), "top_k": 10})
+    make_result(tmp_path, "One", system=DENSE, latency={**timed(20), "top_k": 10})
+
+    encoder, dense = make_report([tmp_path]).task("One").scores
+
+    assert encoder.p50_ms == 2
+    assert (dense.p50_ms, dense.p99_ms, dense.timed) == (None, None, None)
+    assert dense.notes == ("its latency, of searches for 10 documents, is left out: 100 were scored",)
+
+
 def test_one_point_is_no_chart(tmp_path: Path) -> None:
     make_result(tmp_path, "One", 0.8, system=DENSE, latency=timed(20))
     make_result(tmp_path, "One", None, system=BM25, latency=timed(20))
