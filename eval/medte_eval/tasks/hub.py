@@ -1,5 +1,6 @@
 """mteb's own tasks and benchmarks by their names there; their data comes from the Hugging Face hub."""
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ from medte_eval.tasks.retrieval import K_VALUES
 
 if TYPE_CHECKING:
     from medte_eval.tasks import TaskOptions
+
+_DEPTH = re.compile(r"_at_(\d+)$")
 
 
 class HubTask(AbsTask):
@@ -60,8 +63,11 @@ class FromMteb:
         if self.subsets is not None:
             task.filter_languages(None, hf_subsets=self.subsets)
         if isinstance(task, AbsTaskRetrieval):
-            task.k_values = tuple(k for k in K_VALUES if k <= options.top_k)
-            task._top_k = max(task.k_values)
+            counted = {k for k in K_VALUES if k <= options.top_k}
+            if depth := _DEPTH.search(self.main_score):  # that of map_at_1000 must be reached, whatever was asked for
+                counted.add(int(depth[1]))
+            task.k_values = tuple(sorted(counted))
+            task._top_k = max(counted)
         return task
 
 

@@ -116,6 +116,19 @@ def test_mtebs_own_go_by_their_names() -> None:
         find_tasks(["SciFact"], queries=5)
 
 
+@pytest.mark.parametrize(
+    ("name", "top_k", "k_values"),
+    [
+        ("CMedQAv2-reranking", 100, (1, 3, 5, 10, 20, 100, 1000)),  # map_at_1000
+        ("SciFact", 10, (1, 3, 5, 10)),
+    ],
+)
+def test_the_depth_of_the_main_score_is_reached(name: str, top_k: int, k_values: tuple[int, ...]) -> None:
+    (task,) = made(name, top_k=top_k)
+
+    assert (task.k_values, task._top_k) == (k_values, max(k_values))
+
+
 def test_subsets_are_those_of_the_benchmark() -> None:
     by_name = {task.metadata.name: task for task in made(MEDICAL)}
 
