@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy import stats  # type: ignore[import-untyped]
 
 from medte_eval.pair_scores import METRICS, chance_of_pairs
-from medte_eval.results import RUN_SUFFIX, ResultError, read_result
+from medte_eval.results import RUN_SUFFIX, STATE, ResultError, read_result
 
 RESAMPLES = 9999
 SEED = 42
@@ -205,7 +205,7 @@ def _batch(values: NDArray[np.float64]) -> int:
 
 
 def _check_same_data(a: Path, first: Mapping[str, Any], b: Path, second: Mapping[str, Any]) -> None:
-    for name in ("name", "data_sha256", "sampled_queries", "seed", "top_k"):
+    for name in STATE:
         values = first["task"].get(name), second["task"].get(name)
         if values[0] != values[1]:
             raise ResultError(

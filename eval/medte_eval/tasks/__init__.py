@@ -82,14 +82,18 @@ def find_tasks(
     :param names: Such as ``MedQuADRetrieval``, ``MedTEB`` for all of the benchmark that are built, ``beir:FOLDER``,
         ``SciFact`` or ``MTEB(Medical, v1)``.
     :param data: See `TaskOptions`, as are the others.
-    :raises UnknownTaskError: If a name is not known, lacks its argument, or none of the tasks takes other data.
+    :raises UnknownTaskError: If a name is not known, lacks its argument, stands for two parts of a task, or none of the
+        tasks takes other data.
     :raises ReadError: If all of the benchmark is asked for, and nothing is built.
     """
     options = TaskOptions("", None, queries, top_k, data_dir)
     found: dict[str, tuple[TaskRow, TaskOptions]] = {}
     for name in names:
         for row, its in _rows_of(name, options, data):
-            found.setdefault(row.name, (row, its))
+            if found.setdefault(row.name, (row, its))[0].make != row.make:
+                raise UnknownTaskError(
+                    f"{row.name} is named twice, with other subsets or splits; run one after the other"
+                )
     if not found:
         raise UnknownTaskError(f"no task is named; name one that `medte-eval tasks` lists, or {NAME} for all")
     if data is not None and not any(its.data for _, its in found.values()):

@@ -129,11 +129,17 @@ def test_the_depth_of_the_main_score_is_reached(name: str, top_k: int, k_values:
     assert (task.k_values, task._top_k) == (k_values, max(k_values))
 
 
-def test_subsets_are_those_of_the_benchmark() -> None:
-    by_name = {task.metadata.name: task for task in made(MEDICAL)}
+def test_subsets_and_splits_are_those_of_the_benchmark() -> None:
+    name = "MassiveIntentClassification"
+    (asked,) = (row.make(its) for row, its in find_tasks(["MTEB(eng, v2)"]) if row.name == name)
+    (whole,) = made(name)
 
-    assert "english" in by_name["PublicHealthQA"].hf_subsets
-    assert by_name["MedrxivClusteringP2P.v2"].metadata.type == "Clustering"
+    assert (list(asked.hf_subsets), list(asked.eval_splits)) == (["en"], ["test"])
+    assert len(whole.hf_subsets) > 50
+    assert list(whole.eval_splits) == ["validation", "test"]
+    with pytest.raises(UnknownTaskError, match=f"{name} is named twice, with other subsets or splits"):
+        find_tasks(["MTEB(eng, v2)", name])
+    assert len(find_tasks(["SciFact", MEDICAL])) == 12  # the same parts of SciFact
 
 
 def test_mtebs_data_that_cannot_be_had_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
