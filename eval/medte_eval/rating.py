@@ -28,7 +28,7 @@ def read_items(task: AbsTask, predictions: Mapping[str, Any]) -> Items:
             run |= {_named(place, query, several): scores for query, scores in found.items()}
             qrels |= {_named(place, query, several): dict(one) for query, one in data["relevant_docs"].items()}
         if getattr(task, "ignore_identical_ids", False):
-            run = {query: {one: score for one, score in its.items() if one != query} for query, its in run.items()}
+            run = without_own(run)
         return Items(tuple(rate_queries(run, qrels)), run, qrels)
     rows: list[dict[str, Any]] = []
     for place, found, data in parts:
@@ -63,6 +63,11 @@ def _labels(task: Any, data: Dataset) -> list[Any]:
     if len(data) == 1 and isinstance(data[task.label_column_name][0], list):  # how mteb 1 stored pairs
         data = Dataset.from_dict(data[0])
     return list(data[task.label_column_name])
+
+
+def without_own(run: Run) -> Run:
+    """Return rankings without documents that have the query's id."""
+    return {query: {one: score for one, score in its.items() if one != query} for query, its in run.items()}
 
 
 def rate_queries(run: Run, qrels: Qrels) -> Iterator[dict[str, Any]]:

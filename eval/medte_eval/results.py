@@ -32,6 +32,7 @@ STATE: Mapping[str, str] = {
     "splits": "splits",
     "seed": "seed",
     "top_k": "documents asked for",
+    "ignore_identical_ids": "documents with a query's id left out",
 }
 """What of a task two results must share to be comparable, and how it is called."""
 RUN_SUFFIX = ".run.json"

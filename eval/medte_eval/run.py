@@ -98,6 +98,7 @@ def describe_task(task: AbsTask) -> dict[str, Any]:
         "splits": sorted(task.eval_splits),
         "seed": task.seed,
         "top_k": getattr(task, "_top_k", None),
+        "ignore_identical_ids": getattr(task, "ignore_identical_ids", None),
     }
 
 

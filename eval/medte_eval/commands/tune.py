@@ -105,7 +105,7 @@ def tune(
         found = made.dataset[made.hf_subsets[0]][made.eval_splits[0]]
         qrels = {query: dict(grades) for query, grades in found["relevant_docs"].items() if any(grades.values())}
         texts = dict(zip(found["queries"]["id"], found["queries"]["text"], strict=True))
-        judged = Judged({query: texts[query] for query in qrels}, qrels)
+        judged = Judged({query: texts[query] for query in qrels}, qrels, ignore_own=made.ignore_identical_ids)
         load = partial(Encoder.load, device=device, precision=precision, max_tokens=max_tokens)
         with Session(es, model, load, options, partial(shown, console, quiet=quiet)) as session:
             why = why_refused(made.metadata.name, row.type, hybrid, lambda: session.connection.url)

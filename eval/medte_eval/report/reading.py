@@ -62,6 +62,7 @@ class Task(_Part):
     splits: tuple[str, ...] | None = None
     seed: int | None = None
     top_k: int | None = None
+    ignore_identical_ids: bool | None = None
 
     @property
     def state(self) -> tuple[object, ...]:

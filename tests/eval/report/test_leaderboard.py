@@ -172,6 +172,7 @@ def test_published_scores_stand_beside_the_same_task_and_data(tmp_path: Path) ->
         ("scifact", {**SCIFACT, "places": [("test", "default"), ("dev", "default")]}),
         ("scifact", {**SCIFACT, "task": {"main_score": "recall_at_10"}}),
         ("nfcorpus", SCIFACT),
+        ("arguana", {"counts": {**SCIFACT["counts"], "documents": 8674, "queries": 1406}}),
         ("SciFact.v2", {"data": "0" * 40}),
     ],
 )
