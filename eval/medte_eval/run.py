@@ -94,6 +94,7 @@ def describe_task(task: AbsTask) -> dict[str, Any]:
         "main_score": task.metadata.main_score,
         "data_sha256": task.metadata.dataset["revision"],
         "sampled_queries": getattr(task, "sampled", None),
+        "reduced": getattr(task, "reduced", False),
         "subsets": sorted(task.hf_subsets),
         "splits": sorted(task.eval_splits),
         "seed": task.seed,

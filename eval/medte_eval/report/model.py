@@ -63,7 +63,7 @@ class Mean:
     :param tasks: Whose mean it is.
     :param of: How many tasks there are of the type; as many make it comparable with others.
     :param variants: How many of them are not quite the benchmark's tasks: made without a language model, which is
-        easier, or asked a sample of their queries.
+        easier, or of a part of their source, or asked a sample of their queries.
     """
 
     value: float
@@ -178,6 +178,7 @@ class TaskScores:
     :param benchmark: The leaderboard that it counts for.
     :param items: Queries or pairs; texts, where there is neither.
     :param sampled_queries: How many queries were asked, where not all were.
+    :param reduced: Whether its data is a part of what it should be.
     :param top_k: How many documents each asked for, both where it was scored and where it was timed.
     :param data_sha256: Hash or revision of its data.
     :param published_as: Name under which its scores are published; None if they are not.
@@ -191,6 +192,7 @@ class TaskScores:
     benchmark: str
     items: int
     sampled_queries: int | None
+    reduced: bool
     top_k: int | None
     data_sha256: str | None
     scores: Sequence[Scored]

@@ -58,6 +58,7 @@ class Task(_Part):
     main_score: str
     data_sha256: str | None = None
     sampled_queries: int | None = None
+    reduced: bool = False
     subsets: tuple[str, ...] | None = None
     splits: tuple[str, ...] | None = None
     seed: int | None = None

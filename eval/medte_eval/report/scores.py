@@ -60,6 +60,7 @@ def _task(results: Sequence[Result], setups: Mapping[str, Setup]) -> TaskScores:
         benchmark=benchmark_of(task.name),
         items=counts.get("queries") or counts.get("documents", 0),
         sampled_queries=task.sampled_queries,
+        reduced=task.reduced,
         top_k=task.top_k,
         data_sha256=task.data_sha256,
         scores=[_scored(one, setups[one.setup].mark) for one in results],

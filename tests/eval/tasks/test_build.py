@@ -102,6 +102,7 @@ def test_no_more_rows_are_kept_than_the_cap(name: str, builder: Make) -> None:
     assert sum(whole.manifest.rows.values()) > 7
     assert sum(capped.manifest.rows.values()) == capped.manifest.cap == 7
     assert capped.manifest.recipe["max_rows"] is None
+    assert not open_built(capped.folder).reduced
 
 
 def test_fewer_rows_can_be_asked_for(builder: Make) -> None:
@@ -109,6 +110,7 @@ def test_fewer_rows_can_be_asked_for(builder: Make) -> None:
 
     assert built.manifest.rows == {"corpus": 4, "queries": 4, "qrels": 4}  # one of the 5 studies has no title
     assert "at most 5 rows are kept, and items asked for, instead of 16,384" in built.manifest.differences
+    assert open_built(built.folder).reduced
     assert built.manifest.dropped == {"studies without officialTitle or primaryOutcomes": 1}
 
 
@@ -120,7 +122,7 @@ def test_a_split_has_seven_of_ten_texts_to_learn_from(builder: Make) -> None:
     assert (len(train), len(test)) == (16, 8)  # 2 categories of 6 pages with 2 sections of some length
     assert set(train["label"]) == set(test["label"]) == {0, 1}
     assert not set(train["text"]) & set(test["text"])
-    assert task.samples_per_label, task.n_experiments == (8, 10)
+    assert (task.samples_per_label, task.n_experiments) == (8, 10)
 
 
 def test_clustering_has_one_row_of_all_texts(builder: Make) -> None:

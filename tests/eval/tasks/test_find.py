@@ -88,6 +88,7 @@ def test_medquad_needs_no_building(builder: Make, medquad: Path, tmp_path: Path)
     assert made("MedQuADRetrieval.LLMFree", data_dir=data_dir)[0].manifest.number == 49
     (given,) = made("MedQuADRetrieval", data=medquad, data_dir=data_dir)
     assert given.source == medquad  # --data wins
+    assert (sample.reduced, given.reduced) == (True, False)
 
 
 def test_names_that_are_wrong_are_told() -> None:
