@@ -185,6 +185,15 @@ def _notes(task: AbsTask, system: System, settings: dict[str, Any]) -> Iterable[
     if left_out := getattr(task, "left_out", 0):
         yield f"{left_out:,} rows of the source could not be read and are not in the corpus"
     if isinstance(task, AbsTaskPairClassification) and isinstance(system, SearchSystem):
-        yield f"pairs on {system.name}: {system.scoring()}"
+        prefixed = "" if system.encoder is None else _prefixed(system.encoder)
+        yield f"pairs on {system.name}: {system.scoring()}{prefixed}"
     elif not isinstance(task, AbsTaskRetrieval) and isinstance(system, SearchSystem):
         yield f"{task.metadata.type} on {system.name} is its model's alone; no index takes part"
+
+
+def _prefixed(encoder: Encoder) -> str:
+    """Tell how the texts of pairs are encoded on a server: as queries and passages, unlike by the model alone."""
+    query, passage = encoder.spec.query_prefix, encoder.spec.passage_prefix
+    if not query and not passage:
+        return ""
+    return f"; first texts have the prefix {query!r}, second texts {passage!r}, none with the model alone"

@@ -1,6 +1,7 @@
 """Pairs on the systems that search: their similarity is what the server says of the stored second text."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -125,6 +126,17 @@ def test_other_texts_are_the_models_alone(opened: Opened, task: type[Classificat
     assert dense.notes == (f"{task.metadata.type} on dense is its model's alone; no index takes part",)
     with pytest.raises(RefusedError, match=f"bm25 makes no vectors of texts, which {task.metadata.type} needs"):
         evaluate(task(), opened("bm25"))
+
+
+def test_prefixes_before_pairs_are_told(opened: Opened, encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = replace(encoder.spec, query_prefix="query: ", passage_prefix="passage: ")
+    monkeypatch.setattr(encoder, "files", replace(encoder.files, spec=spec))
+    alone, dense = evaluate(Pairs(), opened("encoder")), evaluate(Pairs(), opened("dense"))
+
+    assert not alone.notes
+    assert (
+        "first texts have the prefix 'query: ', second texts 'passage: ', none with the model alone" in dense.notes[0]
+    )
 
 
 def test_items_tell_what_was_right(opened: Opened) -> None:

@@ -134,7 +134,8 @@ class Scored:
     :param p50_ms: Median of single queries.
     :param p99_ms: What 99 % of them are within.
     :param queries_per_second: One after the other.
-    :param vector_bytes: Memory that the searched vectors want, by `es_ingest.planning`; None without vectors.
+    :param vector_bytes: Memory that the searched vectors want, by `es_ingest.planning`; 0 without vectors, None if it
+        is not known, such as that of a pipeline's own stores.
     :param index_bytes: Size of the index on disk; None without one.
     :param notes: What a reader of the score must know.
     :param file: Name of its ``*.run.json``.

@@ -17,7 +17,7 @@ from medte_eval.tasks.benchmark import BENCHMARK, NAME
 SOURCES: Mapping[str, str] = MappingProxyType(
     {
         NAME: "means of all 51 tasks, read off the figures of github.com/MohammadKhodadad/MedTEB (types at two"
-        " decimals), whose data is not published, and no two rebuilds of it are alike",
+        " decimals), without prefixes on any model; its data is not published, and no two rebuilds of it are alike",
         "mteb": "github.com/embeddings-benchmark/results, and cards of models",
         "MedEmbed": "github.com/abhinand5/MedEmbed, mteb 1.15; queries without the models' prefixes",
     }

@@ -10,7 +10,7 @@ from medte_eval.report import charts
 from medte_eval.report.build import make_report
 from medte_eval.report.model import Report
 
-from .made import BM25, DENSE, MINILM, make_result, timed
+from .made import BM25, DENSE, ENCODER, MINILM, make_result, timed
 
 GENERATOR = np.random.default_rng(0)
 BASE = [float(one) for one in GENERATOR.uniform(0.2, 0.8, 60)]
@@ -73,6 +73,18 @@ def test_only_systems_with_the_very_model_are_compared(tmp_path: Path) -> None:
         ("bm25", "encoder", "One"),
     }
     assert len(report.differences) == 2, "bm25 beside both models"
+
+
+def test_pairs_with_prefixes_are_not_compared_with_pairs_without(tmp_path: Path) -> None:
+    model = {**MINILM, "query_prefix": "query: ", "passage_prefix": "passage: "}
+    for system in (ENCODER, DENSE):
+        make_result(tmp_path, "Pairs", queries=BASE, kind="PairClassification", system=system, model=model)
+        make_result(tmp_path, "One", queries=BASE, system=system, model=model)
+
+    report = make_report([tmp_path])
+
+    assert [one.compared.task for one in report.differences] == ["One"]
+    assert report.notes == ["Pairs: B and A are not compared: only B has prefixes"]
 
 
 def test_items_that_cannot_be_compared_are_noted(tmp_path: Path) -> None:
