@@ -56,6 +56,7 @@ class Point:
     :param x: Percent of the width.
     :param y: Pixels from the top.
     :param radius: Pixels; its area grows with the memory of the vectors.
+    :param known: Whether that is known.
     :param label_dx: Pixels from the middle to that of the mark.
     :param label_dy: The same downwards, to the mark's foot.
     """
@@ -64,6 +65,7 @@ class Point:
     x: float
     y: float
     radius: float
+    known: bool
     label_dx: float
     label_dy: float
 
@@ -138,11 +140,14 @@ def is_compared(score: Scored) -> bool:
 
 
 def unbeaten(scores: Iterable[Scored]) -> set[str]:
-    """Return the marks of those than which no other is as good in quality, latency and memory, and better in one."""
+    """Return the marks of those than which no other is as good in quality, latency and memory, and better in one.
+
+    Those of which the memory is not known have no part in it.
+    """
     every = {
-        one.mark: (one.score or 0.0, -(one.p50_ms or 0.0), -(one.vector_bytes or 0))
+        one.mark: (one.score or 0.0, -(one.p50_ms or 0.0), -one.vector_bytes)
         for one in scores
-        if is_compared(one)
+        if is_compared(one) and one.vector_bytes is not None
     }
     return {
         mark
@@ -177,7 +182,10 @@ def tradeoff(scores: Sequence[Scored]) -> Tradeoff | None:
     ticks = list(_ticks(low_y, high_y))
     decimals = max(len(f"{one:g}".partition(".")[2]) for one in ticks)
     return Tradeoff(
-        points=[Point(one.mark, *place, *label) for one, place, label in zip(timed, places, labels, strict=True)],
+        points=[
+            Point(one.mark, *place, one.vector_bytes is not None, *label)
+            for one, place, label in zip(timed, places, labels, strict=True)
+        ],
         x_ticks=[(x_of(one), f"{one:g}") for one in _log_ticks(low_x, high_x)],
         y_ticks=[(y_of(one), f"{one:.{decimals}f}") for one in ticks],
         alone=[(y_of(one.score or 0.0), one.mark) for one in alone],

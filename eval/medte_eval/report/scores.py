@@ -96,8 +96,10 @@ def _scored(result: Result, mark: str) -> Scored:
 
 
 def _vector_bytes(result: Result) -> int | None:
-    """Return the memory that the searched vectors want; None if there are none, or of a type that is not known."""
+    """Return the memory that the searched vectors want, 0 for words alone; None if it is not known."""
     system, dim, chunks = result.run.system, result.run.model.get("dim"), result.run.counts.get("chunks")
+    if system.get("name") == "bm25":
+        return 0
     if not isinstance(dim, int) or not chunks:
         return None
     if system.get("name") in _FLOATS:

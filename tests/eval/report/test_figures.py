@@ -9,6 +9,7 @@ from medte_eval.comparison import compare_results
 from medte_eval.report import charts
 from medte_eval.report.build import make_report
 from medte_eval.report.model import Report
+from medte_eval.report.rendering import render_html
 
 from .made import BM25, DENSE, ENCODER, MINILM, make_result, timed
 
@@ -127,7 +128,7 @@ def test_what_was_not_measured_is_not_zero(folder: Path) -> None:
 
     assert encoder.vector_bytes == 100 * 384 * 4
     assert dense.vector_bytes == 100 * (384 + 4) + 100 * 16 * 4
-    assert bm25.vector_bytes is None
+    assert bm25.vector_bytes == 0
     assert encoder.index_bytes is None
     assert (dense.p50_ms, dense.p99_ms, dense.queries_per_second, dense.index_bytes) == (20, 40, 50, 5_000_000)
 
@@ -172,6 +173,24 @@ def test_times_of_other_searches_than_those_scored_are_left_out(tmp_path: Path) 
     assert encoder.p50_ms == 2
     assert (dense.p50_ms, dense.p99_ms, dense.timed) == (None, None, None)
     assert dense.notes == ("its latency, of searches for 10 documents, is left out: 100 were scored",)
+
+
+def test_memory_that_is_not_known_beats_nothing(tmp_path: Path) -> None:
+    pipeline = {"name": "pipeline:own.yaml", "server_version": "9.5.3", "own_stores": True}
+    make_result(tmp_path, "One", 0.8, system=DENSE, latency=timed(20))
+    make_result(tmp_path, "One", 0.8, system=pipeline, latency=timed(20), counts={"queries": 5})
+
+    report = make_report([tmp_path])
+    scores = report.task("One").scores
+
+    assert {report.setup(mark).system for mark in charts.unbeaten(scores)} == {"dense (int8_hnsw)"}
+    chart = charts.tradeoff(scores)
+    assert chart is not None
+    assert {report.setup(point.mark).system: point.known for point in chart.points} == {
+        "dense (int8_hnsw)": True,
+        "pipeline:own.yaml": False,
+    }
+    assert 'class="point unknown"' in render_html(report)
 
 
 def test_one_point_is_no_chart(tmp_path: Path) -> None:
