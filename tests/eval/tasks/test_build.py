@@ -18,7 +18,7 @@ from es_ingest.records import ReadError
 from medte_eval.systems.encoder import EncoderSystem
 from medte_eval.tasks.benchmark import BENCHMARK
 from medte_eval.tasks.building.build import Built
-from medte_eval.tasks.building.folder import read_built
+from medte_eval.tasks.building.folder import find_built, read_built
 from medte_eval.tasks.building.manifest import read_manifest
 from medte_eval.tasks.building.opening import Opener, Sources
 from medte_eval.tasks.building.rephrase import Rephraser
@@ -281,6 +281,31 @@ def test_a_failure_leaves_an_earlier_build_alone(builder: Make, monkeypatch: pyt
         builder().build(task, again=True)
 
     assert read_manifest(first.folder) == first.manifest
+
+
+def test_an_earlier_build_is_put_back_where_another_does_not_take_its_place(
+    builder: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    task = BENCHMARK["TrialsTitleOutcomesRetrieval"]
+    first = builder().build(task)
+    rename = Path.rename
+
+    def fail(path: Path, to: Path) -> Path:
+        if path.name.endswith(".draft"):
+            raise OSError(5, "Input/output error")
+        return rename(path, to)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", fail)
+        with pytest.raises(ReadError, match="cannot be written: Input/output error"):
+            builder().build(task, again=True)
+    assert read_manifest(first.folder) == first.manifest
+
+    first.folder.rename(first.folder.with_name(f".{task.name}.old"))  # as a kill between the two steps leaves it
+    assert find_built(tmp_path / "tasks", task.name) == first.folder
+    assert read_manifest(first.folder) == first.manifest
+    first.folder.rename(first.folder.with_name(f".{task.name}.old"))
+    assert not builder().build(task).fresh
 
 
 @pytest.mark.parametrize(
