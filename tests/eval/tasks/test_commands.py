@@ -207,3 +207,17 @@ def test_notes_are_not_tuned_on_elsewhere(given: list[str], tmp_path: Path, monk
     assert done.exit_code == 2
     assert f"{name} is of clinical notes" in done.stderr
     assert "--notes-may-leave" in done.stderr
+
+
+def test_what_is_missing_of_the_benchmark_fails(given: list[str], tmp_path: Path) -> None:
+    assert invoke("build", "--tasks", "MedQAPair", *given, "--cache", str(tmp_path / "cache")).exit_code == 0
+
+    asked = ["run", "--tasks", "MedTEB", "--data-dir", str(tmp_path / "tasks"), "--model", "minilm", "--json"]
+    done = invoke(*asked, "--out", str(tmp_path / "out"))
+
+    found = json.loads(done.stdout)
+    assert done.exit_code == 3
+    assert [one["task"]["name"] for one in found["results"]] == ["MedQAPair"]
+    assert len(found["failures"]) == 50
+    assert {one["exit_status"] for one in found["failures"]} == {7}
+    assert len(list((tmp_path / "out").glob("*.failed.json"))) == 50
