@@ -62,9 +62,7 @@ def evaluate(task: AbsTask, system: System, *, server_version: str | None = None
         searching = max(0.0, _seconds(result) - measured.index_seconds)
     details = system.details()
     items = read_items(task, predictions)
-    data = list(_retrieval_data(task))
-    queries = [text for one in data for text in one["queries"]["text"]]
-    searched = [] if any(one["top_ranked"] for one in data) else queries  # scoring given documents is no search
+    queries = [text for data in _retrieval_data(task) for text in data["queries"]["text"]]
     return Outcome(
         result=result,
         task=about,
@@ -80,9 +78,15 @@ def evaluate(task: AbsTask, system: System, *, server_version: str | None = None
         seconds={"indexing": measured.index_seconds, "searching": searching},
         notes=tuple(_notes(task, system, settings)),
         details=details,
-        latency=measure_latency(system, searched, about["top_k"], latency_queries, _SEED),
+        latency=measure_latency(system, queries_to_time(task), about["top_k"], latency_queries, _SEED),
         items=items,
     )
+
+
+def queries_to_time(task: AbsTask) -> list[str]:
+    """Return the queries that are searched with; none where certain documents are to be scored, which is no search."""
+    data = list(_retrieval_data(task))
+    return [] if any(one["top_ranked"] for one in data) else [text for one in data for text in one["queries"]["text"]]
 
 
 def describe_task(task: AbsTask) -> dict[str, Any]:
