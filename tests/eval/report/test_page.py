@@ -138,9 +138,7 @@ def test_tables_are_sorted_by_keyboard(browser: Any) -> None:
 def test_what_has_no_value_is_sorted_last(browser: Any) -> None:
     tables = browser.find_elements(By.CSS_SELECTOR, "#costs table")
     number = browser.find_elements(By.TAG_NAME, "table").index(tables[0])
-    button = tables[0].find_element(
-        By.CSS_SELECTOR, "thead th:nth-child(7) button"
-    )  # index on disk; the model alone has none
+    button = tables[0].find_element(By.CSS_SELECTOR, "thead th:nth-child(7) button")  # on disk; not the model alone
 
     for _ in range(2):
         button.send_keys(Keys.ENTER)
