@@ -159,9 +159,12 @@ def _run(
     try:
         with Session(server, asked.model.name, partial(load, asked.model), asked.options, show) as session:
             for task, make in asked.made():
-                its = list(
-                    run_all([(task, make)], asked.systems, session, latency_queries=asked.latency_queries, **kept)
-                )
+                more: dict[str, Any] = {
+                    "latency_queries": asked.latency_queries,
+                    "notes_may_leave": asked.notes_may_leave,
+                    **kept,
+                }
+                its = list(run_all([(task, make)], asked.systems, session, **more))
                 if len(its) < len(names):  # the task itself could not be had
                     its *= len(names)
                 found |= {(task, name): one for name, one in zip(names, its, strict=True)}

@@ -1,14 +1,15 @@
 """Whether two results differ by more than chance: paired tests over the same queries, pairs or texts.
 
 The randomisation test swaps the two results of an item or not, at random (Smucker, Allan, Carterette, CIKM 2007); the
-interval of the mean difference is a bias-corrected and accelerated bootstrap. Both are SciPy's.
+interval of the mean difference is a bias-corrected and accelerated bootstrap. Both are SciPy's. For pairs, whose score
+is no mean, see `medte_eval.pair_scores`.
 """
 
 import json
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats  # type: ignore[import-untyped]
 
-from medte_eval.results import RUN_SUFFIX, ResultError, read_result
+from medte_eval.pair_scores import METRICS, chance_of_pairs
+from medte_eval.results import RUN_SUFFIX, STATE, ResultError, read_result
 
 RESAMPLES = 9999
 SEED = 42
 LEVEL = 0.95
 _VALUES_AT_ONCE = 2_000_000
-_MEASURE = {"PairClassification": "accuracy", "Classification": "accuracy"}
+_PAIRS = "PairClassification"
+_MEASURE = {"Classification": "accuracy"}
 _RETRIEVAL = "ndcg_at_10"
+_Items = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +35,8 @@ class Comparison:
     """Two results on one task.
 
     :param task: The task.
-    :param measure: What is compared of every item; None where a task has no items, such as clustering, and only the
-        task's main score is.
+    :param measure: What is compared of every item, or of all pairs; None where a task has no items, such as clustering,
+        and only the task's main score is.
     :param items: How many queries, pairs or texts there are.
     :param a: Mean over them, or the main score.
     :param b: The same of the other.
@@ -40,7 +44,7 @@ class Comparison:
     :param low: Lower end of the interval of the difference; None without items, or where all differences are one.
     :param high: Its upper end.
     :param p: Probability of a difference at least so large by chance, two-sided; None without items.
-    :param better: Items for which `b` is better.
+    :param better: Items for which `b` is better; None without items, and of pairs, which have no score of their own.
     :param worse: Items for which it is worse.
     """
 
@@ -53,8 +57,8 @@ class Comparison:
     low: float | None = None
     high: float | None = None
     p: float | None = None
-    better: int = 0
-    worse: int = 0
+    better: int | None = None
+    worse: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON-able values."""
@@ -100,10 +104,11 @@ def compare_results(a: Path, b: Path) -> Comparison:
     task = first["task"]
     items = [_items(path, result) for path, result in ((a, first), (b, second))]
     if not items[0] or not items[1]:
-        scores = [result["scores"][result["task"]["main_score"]] for result in (first, second)]
-        return Comparison(task["name"], None, 0, scores[0], scores[1], scores[1] - scores[0])
+        return _untested(a, first, b, second)
     if items[0].keys() != items[1].keys():
         raise ResultError(f"{a} and {b} are of the same data but not of the same items; run one of them again")
+    if task["type"] == _PAIRS:
+        return _compare_pairs(_untested(a, first, b, second), str(task["main_score"]), items[0], items[1])
     measure = _MEASURE.get(task["type"], _RETRIEVAL)
     values = [np.array([its[name][measure] for name in items[0]], dtype=np.float64) for its in items]
     return compare_values(task["name"], measure, values[0], values[1])
@@ -136,6 +141,27 @@ def compare_values(
         better=int((differences > 0).sum()),
         worse=int((differences < 0).sum()),
     )
+
+
+def _untested(a: Path, first: Mapping[str, Any], b: Path, second: Mapping[str, Any]) -> Comparison:
+    """Compare no more than the main scores."""
+    scores = []
+    for path, result in ((a, first), (b, second)):
+        if (score := result["scores"].get(result["task"]["main_score"])) is None:
+            raise ResultError(f"{path} has no {result['task']['main_score']}: it could not be computed")
+        scores.append(score)
+    return Comparison(first["task"]["name"], None, 0, scores[0], scores[1], scores[1] - scores[0])
+
+
+def _compare_pairs(untested: Comparison, main_score: str, a: _Items, b: _Items) -> Comparison:
+    """Test the main score, if it is of one set of pairs: of several it is their mean."""
+    metric = main_score.rpartition("_")[2]
+    if metric not in METRICS or any("/" in name for name in a):
+        return untested
+    similarities = [np.array([its[name]["similarity"] for name in a], dtype=np.float64) for its in (a, b)]
+    labels = np.array([row["label"] for row in a.values()], dtype=np.int64)
+    p, (low, high) = chance_of_pairs(metric, similarities[0], similarities[1], labels, level=LEVEL, seed=SEED)
+    return replace(untested, measure=main_score, items=len(labels), low=low, high=high, p=p)
 
 
 def _chance(differences: NDArray[np.float64], seed: int) -> float:
@@ -179,12 +205,12 @@ def _batch(values: NDArray[np.float64]) -> int:
 
 
 def _check_same_data(a: Path, first: Mapping[str, Any], b: Path, second: Mapping[str, Any]) -> None:
-    for name in ("name", "data_sha256", "sampled_queries", "seed"):
+    for name in STATE:
         values = first["task"].get(name), second["task"].get(name)
         if values[0] != values[1]:
             raise ResultError(
-                f"{a} and {b} are not of the same data: {name} is {values[0]!r} and {values[1]!r}; compare results of"
-                " one task and one state of its data"
+                f"{a} and {b} are not of the same data and searches: {name} is {values[0]!r} and {values[1]!r}; compare"
+                " results of one task, of one state of its data, with one --top-k"
             )
 
 

@@ -6,8 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from es_ingest.records import ReadError
 from medte_eval.systems import ChosenSystem, SystemOptions, UnknownSystemError, find_systems
-from medte_eval.tasks import TaskOptions, TaskRow, UnknownTaskError, find_tasks, task_names
+from medte_eval.tasks import TaskOptions, TaskRow, UnknownTaskError, find_tasks, not_built, task_names
+from medte_eval.tasks.benchmark import NAME
 from medte_eval.weights import WeightsError, parse_weights
 
 if TYPE_CHECKING:
@@ -43,17 +45,21 @@ class Evaluation:
     """Tasks on systems.
 
     :param tasks: In the order in which they are run.
+    :param missing: Of the benchmark, where all of it was asked for: each fails with its error.
     :param systems: Each task is run on all of them.
     :param options: Of the systems.
     :param model: The model.
     :param latency_queries: See `medte_eval.run.evaluate`.
+    :param notes_may_leave: See `medte_eval.session.run_all`.
     """
 
     tasks: Sequence[tuple[TaskRow, TaskOptions]]
+    missing: Sequence[ReadError]
     systems: Sequence[ChosenSystem]
     options: SystemOptions
     model: ModelChoice
     latency_queries: int
+    notes_may_leave: bool
 
     @classmethod
     def of(
@@ -77,6 +83,7 @@ class Evaluation:
         weights: str | None,
         own_stores: bool,
         latency_queries: int,
+        notes_may_leave: bool,
         device: str | None,
         precision: str,
     ) -> Self:
@@ -99,11 +106,20 @@ class Evaluation:
             own_stores or None,
             None if analyzer == "auto" else analyzer,
         )
-        chosen = find_tasks(task_names(tasks), data=data, queries=queries, top_k=top_k, data_dir=data_dir)
+        names = task_names(tasks)
+        chosen = find_tasks(names, data=data, queries=queries, top_k=top_k, data_dir=data_dir)
         systems = find_systems([name.strip() for name in system.split(",") if name.strip()], options)
-        return cls(chosen, systems, options, ModelChoice(model, device, precision, max_tokens), latency_queries)
+        its = ModelChoice(model, device, precision, max_tokens)
+        missing = not_built(data_dir) if NAME in names else []
+        return cls(chosen, missing, systems, options, its, latency_queries, notes_may_leave)
 
     def made(self) -> Iterator[tuple[str, "Callable[[], AbsTask]"]]:
         """Give the tasks' names and what makes them."""
         for row, its in self.tasks:
             yield row.name, partial(row.make, its)
+        for error in self.missing:
+            yield error.path, partial(_fail, error)
+
+
+def _fail(error: ReadError) -> "AbsTask":
+    raise error

@@ -1,4 +1,4 @@
-"""How good every query, pair or text of a result is, read from the predictions that mteb writes of any system."""
+"""How good every query or text is, how similar every pair, read from the predictions that mteb writes of any system."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -28,12 +28,13 @@ def read_items(task: AbsTask, predictions: Mapping[str, Any]) -> Items:
             run |= {_named(place, query, several): scores for query, scores in found.items()}
             qrels |= {_named(place, query, several): dict(one) for query, one in data["relevant_docs"].items()}
         if getattr(task, "ignore_identical_ids", False):
-            run = {query: {one: score for one, score in its.items() if one != query} for query, its in run.items()}
+            run = without_own(run)
         return Items(tuple(rate_queries(run, qrels)), run, qrels)
     rows: list[dict[str, Any]] = []
     for place, found, data in parts:
         if isinstance(task, AbsTaskPairClassification):
-            rated = _rate_pairs(found["similarity_scores"], _labels(task, data))
+            both = zip(found["similarity_scores"], _labels(task, data), strict=True)
+            rated: Iterator[dict[str, Any]] = ({"label": int(label), "similarity": float(one)} for one, label in both)
         elif isinstance(task, AbsTaskClassification) and not task.is_cross_validation:
             rated = _rate_texts(found, _labels(task, data))
         else:
@@ -64,6 +65,11 @@ def _labels(task: Any, data: Dataset) -> list[Any]:
     return list(data[task.label_column_name])
 
 
+def without_own(run: Run) -> Run:
+    """Return rankings without documents that have the query's id."""
+    return {query: {one: score for one, score in its.items() if one != query} for query, its in run.items()}
+
+
 def rate_queries(run: Run, qrels: Qrels) -> Iterator[dict[str, Any]]:
     """Rate every judged query as mteb does, which asks trec_eval too; what has no ranking gets 0."""
     evaluator = pytrec_eval.RelevanceEvaluator(qrels, {"ndcg_cut.10", "recall.1,10", "recip_rank"})
@@ -73,28 +79,6 @@ def rate_queries(run: Run, qrels: Qrels) -> Iterator[dict[str, Any]]:
         reciprocal = own.get("recip_rank", 0.0)
         rates = {name: own.get(theirs, 0.0) for name, theirs in _MEASURES.items()}
         yield {"id": query, **rates, "mrr_at_10": reciprocal if reciprocal >= 0.1 else 0.0}
-
-
-def _rate_pairs(similarities: Sequence[float], labels: Sequence[int]) -> Iterator[dict[str, Any]]:
-    """Tell which pairs are on the right side of the threshold of the best F1."""
-    threshold = best_threshold(np.asarray(similarities), np.asarray(labels))
-    for similarity, label in zip(similarities, labels, strict=True):
-        right = (similarity >= threshold) == (label == 1)
-        yield {"label": int(label), "similarity": float(similarity), "accuracy": float(right)}
-
-
-def best_threshold(similarities: "np.ndarray[Any, Any]", labels: "np.ndarray[Any, Any]") -> float:
-    """Return the least similarity that counts as a positive where F1 is best.
-
-    :param similarities: Shape (n,).
-    :param labels: 0 or 1, shape (n,).
-    """
-    order = np.argsort(-similarities, kind="stable")
-    ranked = similarities[order]
-    hits = np.cumsum(labels[order])
-    f1 = 2 * hits / (np.arange(1, len(ranked) + 1) + hits[-1])
-    splits = np.append(ranked[:-1] != ranked[1:], True)  # no threshold divides equal similarities
-    return float(ranked[np.argmax(np.where(splits, f1, -1.0))])
 
 
 def _rate_texts(experiments: Sequence[Sequence[Any]], labels: Sequence[Any]) -> Iterator[dict[str, Any]]:

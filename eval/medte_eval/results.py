@@ -24,6 +24,17 @@ HEADLINE: Mapping[str, Sequence[str]] = {
     "PairClassification": ("similarity_f1", "similarity_ap", "similarity_accuracy"),
 }
 """Scores that are printed, by mteb's task types; of other types the main score."""
+STATE: Mapping[str, str] = {
+    "name": "task",
+    "data_sha256": "data",
+    "sampled_queries": "queries drawn",
+    "subsets": "subsets",
+    "splits": "splits",
+    "seed": "seed",
+    "top_k": "documents asked for",
+    "ignore_identical_ids": "documents with a query's id left out",
+}
+"""What of a task two results must share to be comparable, and how it is called."""
 RUN_SUFFIX = ".run.json"
 _PACKAGES = ("medte", "mteb", "torch", "transformers", "elasticsearch", "numpy")
 
@@ -134,7 +145,7 @@ class Outcome:
 
 def key_of(task: Mapping[str, Any], system: Mapping[str, Any], model: Mapping[str, Any]) -> str:
     """Return a hash of everything that decides a result: data, settings, model and its weights, server version."""
-    data = {name: task.get(name) for name in ("name", "type", "data_sha256", "sampled_queries", "seed", "top_k")}
+    data = {name: task.get(name) for name in ("type", *STATE)}
     decides = json.dumps([data, dict(system), dict(model)], sort_keys=True, default=str)
     return hashlib.sha256(decides.encode()).hexdigest()
 

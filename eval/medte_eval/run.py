@@ -78,9 +78,15 @@ def evaluate(task: AbsTask, system: System, *, server_version: str | None = None
         seconds={"indexing": measured.index_seconds, "searching": searching},
         notes=tuple(_notes(task, system, settings)),
         details=details,
-        latency=measure_latency(system, queries, latency_queries, _SEED),
+        latency=measure_latency(system, queries_to_time(task), about["top_k"], latency_queries, _SEED),
         items=items,
     )
+
+
+def queries_to_time(task: AbsTask) -> list[str]:
+    """Return the queries that are searched with; none where certain documents are to be scored, which is no search."""
+    data = list(_retrieval_data(task))
+    return [] if any(one["top_ranked"] for one in data) else [text for one in data for text in one["queries"]["text"]]
 
 
 def describe_task(task: AbsTask) -> dict[str, Any]:
@@ -92,8 +98,12 @@ def describe_task(task: AbsTask) -> dict[str, Any]:
         "main_score": task.metadata.main_score,
         "data_sha256": task.metadata.dataset["revision"],
         "sampled_queries": getattr(task, "sampled", None),
+        "reduced": getattr(task, "reduced", False),
+        "subsets": sorted(task.hf_subsets),
+        "splits": sorted(task.eval_splits),
         "seed": task.seed,
         "top_k": getattr(task, "_top_k", None),
+        "ignore_identical_ids": getattr(task, "ignore_identical_ids", None),
     }
 
 
@@ -179,6 +189,15 @@ def _notes(task: AbsTask, system: System, settings: dict[str, Any]) -> Iterable[
     if left_out := getattr(task, "left_out", 0):
         yield f"{left_out:,} rows of the source could not be read and are not in the corpus"
     if isinstance(task, AbsTaskPairClassification) and isinstance(system, SearchSystem):
-        yield f"pairs on {system.name}: {system.scoring()}"
+        prefixed = "" if system.encoder is None else _prefixed(system.encoder)
+        yield f"pairs on {system.name}: {system.scoring()}{prefixed}"
     elif not isinstance(task, AbsTaskRetrieval) and isinstance(system, SearchSystem):
         yield f"{task.metadata.type} on {system.name} is its model's alone; no index takes part"
+
+
+def _prefixed(encoder: Encoder) -> str:
+    """Tell how the texts of pairs are encoded on a server: as queries and passages, unlike by the model alone."""
+    query, passage = encoder.spec.query_prefix, encoder.spec.passage_prefix
+    if not query and not passage:
+        return ""
+    return f"; first texts have the prefix {query!r}, second texts {passage!r}, none with the model alone"

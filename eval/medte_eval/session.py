@@ -1,10 +1,11 @@
 """Tasks on systems, one after the other: what both need is opened once, what is done already is not done again."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,8 +16,9 @@ from es_ingest.cluster import Connection, open_cluster
 from es_ingest.faults import Exit, message_of, status_of
 from es_ingest.search import model_for
 from medte_eval.failures import failure_file, forget_failure, note_failure
+from medte_eval.privacy import why_refused
 from medte_eval.results import earlier_result, of_another_model
-from medte_eval.run import RefusedError, describe_model, describe_system, describe_task, evaluate
+from medte_eval.run import RefusedError, describe_model, describe_system, describe_task, evaluate, queries_to_time
 from medte_eval.systems import OWN_STORES, ChosenSystem, SystemOptions, UnknownSystemError
 from medte_eval.systems.corpus import CorpusIndex
 from medte_eval.systems.ownership import remove_orphans
@@ -137,6 +139,7 @@ def run_all(
     out: Path | None = None,
     fresh: bool = False,
     latency_queries: int = 0,
+    notes_may_leave: bool = False,
 ) -> Iterator[dict[str, Any] | Failure]:
     """Run every task on every system, and give each result when it is there and written.
 
@@ -147,6 +150,7 @@ def run_all(
         until it is done.
     :param fresh: Do again what it has.
     :param latency_queries: See `evaluate`.
+    :param notes_may_leave: Whether clinical notes may be sent to another machine, or into a pipeline.
     :raises OSError: If a result cannot be written.
     """
     for name, make in tasks:
@@ -158,12 +162,19 @@ def run_all(
             yield _noted(noted, Failure.of(error, name, None))
             continue
         forget_failure(noted)
-        opened = [session.system(chosen) for chosen in systems]  # what cannot be opened is told before anything is run
-        for chosen, system in zip(systems, opened, strict=True):
-            version = session.connection.version if chosen.row.uses_server else None
+        refused = {} if notes_may_leave else _refused(task, systems, session)
+        for chosen in systems:  # what cannot be opened is told before anything is run
+            if chosen.name not in refused:
+                session.system(chosen)
+        for chosen in systems:
             noted = None if out is None else failure_file(out, task.metadata.name, chosen.name, **session.asked())
+            if (failure := refused.get(chosen.name)) is not None:
+                yield _noted(noted, failure)
+                continue
+            system = session.system(chosen)
+            version = session.connection.version if chosen.row.uses_server else None
             try:
-                found = None if out is None or fresh else _earlier(out, task, system, version)
+                found = None if out is None or fresh else _earlier(out, task, system, version, latency_queries)
                 if found is None:
                     outcome = evaluate(task, system, server_version=version, latency_queries=latency_queries)
             except Exception as error:  # noqa: BLE001  it is told
@@ -179,13 +190,24 @@ def run_all(
         task.unload_data()
 
 
+def _refused(task: AbsTask, systems: Sequence[ChosenSystem], session: Session) -> dict[str, Failure]:
+    """Return the systems that do not get the texts of a task, and why."""
+    about = task.metadata
+    reasons = {
+        chosen.name: why_refused(about.name, about.type, chosen, lambda: session.connection.url) for chosen in systems
+    }
+    return {name: Failure(about.name, name, Exit.USAGE, why) for name, why in reasons.items() if why is not None}
+
+
 def _noted(path: Path | None, failure: Failure) -> Failure:
     if path is not None:
         note_failure(path, failure.to_dict())
     return failure
 
 
-def _earlier(out: Path, task: AbsTask, system: System, version: str | None) -> dict[str, Any] | None:
+def _earlier(
+    out: Path, task: AbsTask, system: System, version: str | None, latency_queries: int
+) -> dict[str, Any] | None:
     settings = describe_system(system, version)
     if settings.get(OWN_STORES):  # what is in them is not known
         return None
@@ -193,4 +215,18 @@ def _earlier(out: Path, task: AbsTask, system: System, version: str | None) -> d
     found = earlier_result(out, *described)
     if found is None and (other := of_another_model(out, *described)):
         logger.warning("%s on %s: %s; it is run again", task.metadata.name, system.name, other)
+    if found is not None and (stale := _stale(found, task, latency_queries)):
+        logger.warning("%s on %s: %s; it is run again", task.metadata.name, system.name, stale)
+        return None
     return found
+
+
+def _stale(found: Mapping[str, Any], task: AbsTask, latency_queries: int) -> str | None:
+    """Return what an earlier result of the same key lacks; None if it can be taken."""
+    for package in ("medte", "mteb"):
+        made, here = found["versions"].get(package), package_version(package)
+        if made != here:
+            return f"its result was made by {package} {made}, this is {here}"
+    if latency_queries and found["latency"] is None and queries_to_time(task):
+        return "its result has no latency"
+    return None

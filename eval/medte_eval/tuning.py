@@ -6,7 +6,7 @@ retriever uses. What is reported of the other queries is searched for.
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from medte_eval.comparison import Comparison, compare_values
 from medte_eval.items import Qrels, Run
-from medte_eval.rating import rate_queries
+from medte_eval.rating import rate_queries, without_own
 from medte_eval.systems.bm25 import Bm25System
 from medte_eval.systems.corpus import Corpus, CorpusIndex
 from medte_eval.systems.dense import DenseSystem
@@ -37,10 +37,12 @@ class Judged:
 
     :param queries: Ids to texts.
     :param qrels: Of these queries.
+    :param ignore_own: Whether what is found under a query's own id does not count.
     """
 
     queries: Mapping[str, str]
     qrels: Qrels
+    ignore_own: bool = False
 
     def split(self, share: float, seed: int = SEED) -> tuple["Judged", "Judged"]:
         """Return two random parts, the first of about this share of the queries.
@@ -59,7 +61,8 @@ class Judged:
         return self._of(names[:first]), self._of(names[first:])
 
     def _of(self, names: Sequence[str]) -> "Judged":
-        return Judged({name: self.queries[name] for name in names}, {name: self.qrels[name] for name in names})
+        queries = {name: self.queries[name] for name in names}
+        return replace(self, queries=queries, qrels={name: self.qrels[name] for name in names})
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,4 +177,5 @@ def _search(system: SearchSystem, judged: Judged, top_k: int) -> Run:
 
 
 def _measure(run: Run, judged: Judged) -> NDArray[np.float64]:
-    return np.array([row[MEASURE] for row in rate_queries(run, judged.qrels)])
+    counted = without_own(run) if judged.ignore_own else run
+    return np.array([row[MEASURE] for row in rate_queries(counted, judged.qrels)])

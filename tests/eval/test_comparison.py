@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from medte_eval.cli import app
 from medte_eval.comparison import compare_results, compare_values, find_results
+from medte_eval.pair_scores import METRICS, chance_of_pairs, pair_score
 from medte_eval.results import ResultError
 from medte_eval.run import evaluate
 from medte_eval.systems.system import System
@@ -43,6 +44,8 @@ def test_a_real_difference_is_found_and_none_is_not_claimed() -> None:
     assert found.high is not None
     assert found.low > 0
     assert found.low < found.difference < found.high
+    assert found.better is not None
+    assert found.worse is not None
     assert found.better + found.worse <= found.items == 300
     assert none.p is not None
     assert none.p > 0.05
@@ -66,6 +69,44 @@ def test_the_mean_of_the_items_is_the_score(results: Path) -> None:
             assert np.mean([row[name] for row in rows]) == pytest.approx(about["scores"][name], abs=1e-5)
 
 
+def test_pairs_are_tested_by_their_score_and_not_by_a_threshold() -> None:
+    """Both have the best F1 of 2/3, at thresholds that leave very different shares of pairs on the right side."""
+    labels = np.array([1, 0, 0, 1, 0, 0, 0, 0] * 500)
+    a = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.5, 0.5, 0.5] * 500)
+    b = np.array([0.8, 0.9, 0.7, 0.6, 0.5, 0.5, 0.5, 0.5] * 500)
+
+    assert pair_score("f1", a, labels) == pair_score("f1", b, labels) == pytest.approx(2 / 3)
+    assert chance_of_pairs("f1", a, b, labels, level=0.95, seed=0)[0] > 0.5
+
+
+def test_a_difference_on_pairs_is_found_and_none_is_not_claimed() -> None:
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 2, 400)
+    signal = labels + generator.normal(0, 1, 400)
+    a, same = (signal + generator.normal(0, 0.1, 400) for _ in range(2))
+    better = a + labels
+
+    for metric in METRICS:
+        p, (low, high) = chance_of_pairs(metric, a, better, labels, level=0.95, seed=0)
+        difference = pair_score(metric, better, labels) - pair_score(metric, a, labels)
+        assert p < 0.01
+        assert low is not None
+        assert high is not None
+        assert 0 < low < difference < high
+        assert chance_of_pairs(metric, a, same, labels, level=0.95, seed=0)[0] > 0.05
+        assert chance_of_pairs(metric, a, 2 * a, labels, level=0.95, seed=0) == (1, (None, None))
+
+
+@pytest.mark.parametrize("name", ["encoder", "dense"])
+def test_the_score_of_pairs_is_mtebs(results: Path, name: str) -> None:
+    about = json.loads(find_results(results, name)["SmallPairs"].read_text())
+    rows = [json.loads(line) for line in (results / about["files"]["items"]).read_text().splitlines()]
+    similarities, labels = (np.array([row[key] for row in rows]) for key in ("similarity", "label"))
+
+    for metric in METRICS:
+        assert pair_score(metric, similarities, labels) == pytest.approx(about["scores"][f"similarity_{metric}"])
+
+
 def test_several_tasks_are_compared_at_once(results: Path) -> None:
     arguments = ["compare", str(results), str(results), "--system-a", "encoder"]
     as_json = CliRunner().invoke(app, [*arguments, "--system-b", "bm25", "--json"])
@@ -74,7 +115,7 @@ def test_several_tasks_are_compared_at_once(results: Path) -> None:
     found = json.loads(as_json.stdout)
     assert {one["task"]: one["measure"] for one in found["comparisons"]} == {
         "tiny": "ndcg_at_10",
-        "SmallPairs": "accuracy",
+        "SmallPairs": "similarity_f1",
     }
     assert found["not_compared"] == ["SmallClassification", "SmallClustering"]
     assert all(0 < one["p"] <= 1 for one in found["comparisons"])
@@ -90,8 +131,12 @@ def test_results_that_cannot_be_compared_are_told(results: Path, opened: Opened,
     (fewer,) = find_results(tmp_path / "fewer").values()
     whole = find_results(results, "encoder")["tiny"]
 
-    with pytest.raises(ResultError, match="are not of the same data: data_sha256 is"):
+    with pytest.raises(ResultError, match="are not of the same data and searches: data_sha256 is"):
         compare_results(whole, fewer)
+    evaluate(BeirRetrieval(beir, top_k=10), opened("encoder")).write(tmp_path / "shorter")
+    (shorter,) = find_results(tmp_path / "shorter").values()
+    with pytest.raises(ResultError, match="top_k is 100 and 10; compare results"):
+        compare_results(whole, shorter)
     with pytest.raises(ResultError, match="has several results of SmallClassification"):
         find_results(results)
     with pytest.raises(ResultError, match="has no result of system 'magic'"):

@@ -1,13 +1,13 @@
 """Pairs on the systems that search: their similarity is what the server says of the stored second text."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from datasets import DatasetDict
 
-from medte_eval.rating import best_threshold
 from medte_eval.results import Outcome
 from medte_eval.run import RefusedError, evaluate
 from medte_eval.systems.system import System
@@ -128,15 +128,20 @@ def test_other_texts_are_the_models_alone(opened: Opened, task: type[Classificat
         evaluate(task(), opened("bm25"))
 
 
-def test_the_threshold_is_where_f1_is_best() -> None:
-    labels = np.array([1, 1, 0, 1, 0, 0])
-    assert best_threshold(np.array([0.9, 0.8, 0.7, 0.6, 0.2, 0.1]), labels) == 0.6
-    assert best_threshold(np.array([0.9, 0.9, 0.9, 0.3, 0.1, 0.1]), labels) == 0.3
+def test_prefixes_before_pairs_are_told(opened: Opened, encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = replace(encoder.spec, query_prefix="query: ", passage_prefix="passage: ")
+    monkeypatch.setattr(encoder, "files", replace(encoder.files, spec=spec))
+    alone, dense = evaluate(Pairs(), opened("encoder")), evaluate(Pairs(), opened("dense"))
+
+    assert not alone.notes
+    assert (
+        "first texts have the prefix 'query: ', second texts 'passage: ', none with the model alone" in dense.notes[0]
+    )
 
 
 def test_items_tell_what_was_right(opened: Opened) -> None:
     pairs, texts = evaluate(Pairs(), opened("encoder")), evaluate(Classification(), opened("encoder"))
 
-    assert {row["accuracy"] for row in pairs.items.rows} <= {0.0, 1.0}
+    assert [set(row) for row in pairs.items.rows] == [{"id", "label", "similarity"}] * 60
     assert np.mean([row["accuracy"] for row in texts.items.rows]) == pytest.approx(texts.scores["accuracy"])
     assert len(texts.items.rows) == 15

@@ -7,7 +7,7 @@ import pytest
 from mteb.results import TaskResult
 
 from medte_eval.report import print_results
-from medte_eval.results import Outcome
+from medte_eval.results import Outcome, key_of
 from medte_eval.run import evaluate
 from medte_eval.systems.system import System
 from medte_eval.tasks.beir import BeirRetrieval
@@ -59,6 +59,13 @@ def test_the_same_run_overwrites_its_files_and_another_does_not(
 
     assert outcome.file_stem() == again.file_stem()
     assert len(list((tmp_path / "out").glob("*.run.json"))) == 3
+
+
+def test_another_part_of_a_task_is_another_result(outcome: Outcome) -> None:
+    assert (outcome.task["subsets"], outcome.task["splits"]) == (["default"], ["test"])
+    for name in ("subsets", "splits"):
+        other = {**outcome.task, name: ["another"]}
+        assert key_of(other, outcome.system, outcome.model) != outcome.key
 
 
 def test_the_table_is_plain(outcome: Outcome, capsys: pytest.CaptureFixture[str]) -> None:

@@ -33,13 +33,20 @@ def run(connection: Connection, encoder: Encoder, tmp_path: Path, client: Elasti
     """Runs tasks on systems, results in `tmp_path / "out"`; each time as a new command would."""
 
     def start(
-        tasks: list[AbsTask], systems: str, *, model: Encoder = encoder, fresh: bool = False, **options: Any
+        tasks: list[AbsTask],
+        systems: str,
+        *,
+        model: Encoder = encoder,
+        fresh: bool = False,
+        latency_queries: int = 0,
+        **options: Any,
     ) -> list[dict[str, Any] | Failure]:
         given = SystemOptions(**options)
         with Session(connection.url, None, lambda _: model, given, silent) as session:
             every = [(task.metadata.name, lambda task=task: task) for task in tasks]
             chosen = find_systems(systems.split(","), given)
-            return list(run_all(every, chosen, session, out=tmp_path / "out", fresh=fresh))
+            kept: dict[str, Any] = {"out": tmp_path / "out", "fresh": fresh, "latency_queries": latency_queries}
+            return list(run_all(every, chosen, session, **kept))
 
     yield start
     assert not evaluation_indices(client)
@@ -81,6 +88,28 @@ def test_other_settings_data_or_weights_are_another_result(
     with (beir / "corpus.jsonl").open("a") as corpus:
         corpus.write('\n{"_id": "new", "title": "", "text": "Something else."}\n')
     assert once() == [False]
+
+
+@pytest.mark.parametrize("package", ["medte", "mteb"])
+def test_a_result_of_another_version_is_made_again(
+    run: Run, beir: Path, tmp_path: Path, package: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    run([BeirRetrieval(beir)], "encoder")
+    (file,) = (tmp_path / "out").glob("*.run.json")
+    found = json.loads(file.read_text())
+    file.write_text(json.dumps({**found, "versions": {**found["versions"], package: "0.0.1"}}))
+
+    with caplog.at_level(logging.WARNING):
+        assert reused(run([BeirRetrieval(beir)], "encoder")) == [False]
+    assert f"its result was made by {package} 0.0.1" in caplog.text
+    assert reused(run([BeirRetrieval(beir)], "encoder")) == [True]
+
+
+def test_a_latency_that_is_asked_for_and_missing_is_measured(run: Run, beir: Path) -> None:
+    tasks = [BeirRetrieval(beir), Pairs()]
+    assert reused(run(tasks, "encoder")) == [False, False]
+    assert reused(run(tasks, "encoder", latency_queries=2)) == [False, True]
+    assert reused(run(tasks, "encoder", latency_queries=2)) == reused(run(tasks, "encoder")) == [True, True]
 
 
 @pytest.mark.parametrize("harm", ["cut", "gone", "other"])

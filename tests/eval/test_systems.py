@@ -1,5 +1,6 @@
 """The systems against each other, on real vectors and a real server."""
 
+import json
 import logging
 from collections.abc import Callable
 from contextlib import closing
@@ -54,6 +55,52 @@ def test_encoder_exact_and_flat_search_score_the_same(opened: Opened, medquad: P
     assert encoder.model["weights_sha256"]
     assert all(outcome.seconds["indexing"] > 0 and outcome.seconds["searching"] > 0 for outcome in (encoder, dense))
     assert not dense.notes
+
+
+def test_what_is_timed_is_what_is_scored(opened: Opened, beir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    search = DenseSystem._find
+
+    def spy(self: DenseSystem, target: Target, texts: list[str], top_k: int) -> object:
+        asked.append(top_k)
+        return search(self, target, texts, top_k)
+
+    monkeypatch.setattr(DenseSystem, "_find", spy)
+    outcome = evaluate(BeirRetrieval(beir, top_k=20), opened("dense"), latency_queries=3)
+
+    assert outcome.latency is not None
+    assert (outcome.latency["queries"], outcome.latency["top_k"]) == (3, 20)
+    assert len(asked) > 3
+    assert set(asked) == {20}
+
+
+def test_scoring_given_documents_is_not_timed(opened: Opened, beir: Path) -> None:
+    task = BeirRetrieval(beir)
+    task.load_data()
+    task.data["top_ranked"] = {query: ["gout-0", "asthma-0"] for query in task.data["queries"]["id"]}
+
+    assert evaluate(task, opened("encoder"), latency_queries=3).latency is None
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_query_that_is_a_document_does_not_find_itself(opened: Opened, tmp_path: Path, same: bool) -> None:
+    """As in ArguAna, whose queries are arguments of its corpus; ids that are equal by chance change nothing."""
+    texts = {one: f"{one} is a disease that doctors often see." for one in ("gout", "asthma", "scurvy", "cholera")}
+    own = {one: text if same else "Bones and joints." for one, text in texts.items()}
+    rows = [{"_id": one, "title": "", "text": text} for one, text in own.items()]
+    rows += [{"_id": f"{one}-2", "title": one, "text": f"Many doctors see {one}."} for one in texts]
+    (tmp_path / "qrels").mkdir()
+    (tmp_path / "corpus.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    asked = [{"_id": one, "text": text} for one, text in texts.items()]
+    (tmp_path / "queries.jsonl").write_text("\n".join(map(json.dumps, asked)))
+    lines = ["query-id\tcorpus-id\tscore", *(f"{one}\t{one}-2\t1" for one in texts)]
+    (tmp_path / "qrels" / "test.tsv").write_text("\n".join(lines))
+
+    outcome = evaluate(BeirRetrieval(tmp_path), opened("encoder"))
+
+    assert outcome.task["ignore_identical_ids"] is same
+    assert outcome.scores["recall_at_1"] == 1
+    assert not same or not any(query in found for query, found in outcome.items.run.items())
 
 
 def test_titles_count_the_same_on_every_system(opened: Opened, beir: Path) -> None:

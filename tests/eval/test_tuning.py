@@ -1,6 +1,7 @@
 """Weights of hybrid search, learned on one part of the queries and reported on the other."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from typer.testing import CliRunner
 
 from es_ingest.cluster import Connection
 from medte_eval.cli import app
+from medte_eval.tuning import Judged, _measure
 from medte_eval.weights import Learned, WeightsError, parse_weights, write_weights
 from medte_haystack import MedTEDocumentStore, MedTEHybridRetriever
 
@@ -63,6 +65,16 @@ def test_what_cannot_be_tuned_is_told(arguments: list[str], message: str, tmp_pa
 
     assert done.exit_code == 2
     assert message in done.stderr
+
+
+def test_documents_under_a_querys_own_id_count_as_the_task_says() -> None:
+    queries = {str(number): "?" for number in range(20)}
+    judged = Judged(queries, {query: {"d": 1} for query in queries})
+    run = {query: {query: 2.0, "d": 1.0} for query in queries}
+
+    assert _measure(run, judged).mean() < 1
+    for part in replace(judged, ignore_own=True).split(0.5):
+        assert _measure({query: run[query] for query in part.queries}, part).mean() == 1
 
 
 def test_too_few_queries_are_told(connection: Connection, medquad: Path, tmp_path: Path) -> None:

@@ -25,8 +25,8 @@ def compare(
 ) -> None:
     """Tell whether two results differ by more than chance, task by task.
 
-    A randomisation test and a bootstrap interval, both paired over the same queries (nDCG@10), pairs or texts (share of
-    right answers). Results of different data are refused.
+    A randomisation test and a bootstrap interval, both paired over the same queries (nDCG@10), texts (share of right
+    answers) or pairs (the main score of all together). Results of different data are refused.
     """
     with reported():
         from medte_eval.comparison import LEVEL, RESAMPLES, SEED, compare_results, find_results

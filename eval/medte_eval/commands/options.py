@@ -15,7 +15,9 @@ DataDir = Annotated[
 ]
 Data = Annotated[Path | None, typer.Option(help="Data to use instead of a task's own: a MedQuAD folder or archive.")]
 Queries = Annotated[int | None, typer.Option(min=1, help="Ask only so many random queries, the same every time.")]
-TopK = Annotated[int, typer.Option(min=10, max=100, help="Documents asked for a query.")]
+TopK = Annotated[
+    int, typer.Option(min=10, max=100, help="Documents asked for a query, where it is scored and where it is timed.")
+]
 MaxTokens = Annotated[int | None, typer.Option(help="Longest input of the model in tokens.")]
 Index = Annotated[
     str | None, typer.Option(help="Existing index that `es-ingest run` made (default: one for the task).")
@@ -52,6 +54,13 @@ Out = Annotated[
     Path | None, typer.Option(file_okay=False, help="Folder for result files; what it has is not done again.")
 ]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Do again what --out already has a result of.")]
+NotesMayLeave = Annotated[
+    bool,
+    typer.Option(
+        "--notes-may-leave",
+        help="Let clinical notes go to a server on another machine, or into a pipeline, whatever it calls.",
+    ),
+]
 
 
 def make_folder(path: Path) -> None:

@@ -16,6 +16,7 @@ from medte_eval.commands.options import (
     Fresh,
     Index,
     MaxTokens,
+    NotesMayLeave,
     NumCandidates,
     Out,
     Oversample,
@@ -70,8 +71,10 @@ def run(
         ),
     ] = False,
     latency_queries: Annotated[
-        int, typer.Option(min=0, help="Queries of a retrieval task asked once more one by one, for their latency.")
+        int,
+        typer.Option(min=0, help="Queries of a retrieval task asked once more one by one, for their latency."),
     ] = 100,
+    notes_may_leave: NotesMayLeave = False,
     fresh: Fresh = False,
     es: Es = "auto",
     device: Device = None,
@@ -114,6 +117,7 @@ def run(
                 weights=weights,
                 own_stores=own_stores,
                 latency_queries=latency_queries,
+                notes_may_leave=notes_may_leave,
                 device=device,
                 precision=precision,
             )
@@ -122,7 +126,12 @@ def run(
             results, failures = [], []
             show = partial(shown, console, quiet=quiet)
             with Session(es, asked.model.name, asked.model.load, asked.options, show) as session:
-                kept: dict[str, Any] = {"out": out, "fresh": fresh, "latency_queries": asked.latency_queries}
+                kept: dict[str, Any] = {
+                    "out": out,
+                    "fresh": fresh,
+                    "latency_queries": asked.latency_queries,
+                    "notes_may_leave": asked.notes_may_leave,
+                }
                 for found in run_all([*asked.made()], asked.systems, session, **kept):
                     if isinstance(found, Failure):
                         failures.append(found)

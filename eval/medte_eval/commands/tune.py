@@ -17,6 +17,7 @@ from medte_eval.commands.options import (
     DataDir,
     Index,
     MaxTokens,
+    NotesMayLeave,
     NumCandidates,
     Oversample,
     Quantisation,
@@ -46,6 +47,7 @@ def tune(
     analyzer: Analyzer = "auto",
     num_candidates: NumCandidates = None,
     oversample: Oversample = None,
+    notes_may_leave: NotesMayLeave = False,
     es: Es = "auto",
     device: Device = None,
     precision: Precision = "auto",
@@ -62,6 +64,7 @@ def tune(
         from datasets.utils.logging import disable_progress_bar
 
         from es_ingest.progress import shown
+        from medte_eval.privacy import why_refused
         from medte_eval.report import print_tuned
         from medte_eval.session import Session
         from medte_eval.systems import SystemOptions, UnknownSystemError, find_systems
@@ -85,7 +88,7 @@ def tune(
             analyzer=None if analyzer == "auto" else analyzer,
         )
         try:
-            find_systems(["hybrid"], options)
+            (hybrid,) = find_systems(["hybrid"], options)
             asked = find_tasks([task], data=data, queries=queries, top_k=top_k, data_dir=data_dir)
         except (UnknownTaskError, UnknownSystemError) as error:
             raise typer.BadParameter(str(error)) from None
@@ -102,9 +105,12 @@ def tune(
         found = made.dataset[made.hf_subsets[0]][made.eval_splits[0]]
         qrels = {query: dict(grades) for query, grades in found["relevant_docs"].items() if any(grades.values())}
         texts = dict(zip(found["queries"]["id"], found["queries"]["text"], strict=True))
-        judged = Judged({query: texts[query] for query in qrels}, qrels)
+        judged = Judged({query: texts[query] for query in qrels}, qrels, ignore_own=made.ignore_identical_ids)
         load = partial(Encoder.load, device=device, precision=precision, max_tokens=max_tokens)
         with Session(es, model, load, options, partial(shown, console, quiet=quiet)) as session:
+            why = why_refused(made.metadata.name, row.type, hybrid, lambda: session.connection.url)
+            if why is not None and not notes_may_leave:
+                raise typer.BadParameter(why)
             tuned = learn_weights(
                 made.metadata.name,
                 found["corpus"],

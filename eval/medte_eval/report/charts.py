@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from medte_eval.report.model import Difference, Leaderboard, Scored, Standing, TaskScores
+from medte_eval.report.scores import ENCODING
 
 _LEFT, _RIGHT = 13.0, 95.0  # percent: the room of the points
 _TOP, _BOTTOM = 30.0, 232.0  # pixels
@@ -55,6 +56,7 @@ class Point:
     :param x: Percent of the width.
     :param y: Pixels from the top.
     :param radius: Pixels; its area grows with the memory of the vectors.
+    :param known: Whether that is known.
     :param label_dx: Pixels from the middle to that of the mark.
     :param label_dy: The same downwards, to the mark's foot.
     """
@@ -63,6 +65,7 @@ class Point:
     x: float
     y: float
     radius: float
+    known: bool
     label_dx: float
     label_dy: float
 
@@ -133,15 +136,18 @@ def across(value: float, limit: float) -> float:
 
 def is_compared(score: Scored) -> bool:
     """Tell whether the latency is that of searching; that of encoding alone says little beside it."""
-    return score.score is not None and (score.p50_ms or 0) > 0 and score.timed != "encoding alone"
+    return score.score is not None and (score.p50_ms or 0) > 0 and score.timed != ENCODING
 
 
 def unbeaten(scores: Iterable[Scored]) -> set[str]:
-    """Return the marks of those than which no other is as good in quality, latency and memory, and better in one."""
+    """Return the marks of those than which no other is as good in quality, latency and memory, and better in one.
+
+    Those of which the memory is not known have no part in it.
+    """
     every = {
-        one.mark: (one.score or 0.0, -(one.p50_ms or 0.0), -(one.vector_bytes or 0))
+        one.mark: (one.score or 0.0, -(one.p50_ms or 0.0), -one.vector_bytes)
         for one in scores
-        if is_compared(one)
+        if is_compared(one) and one.vector_bytes is not None
     }
     return {
         mark
@@ -159,7 +165,7 @@ def tradeoff(scores: Sequence[Scored]) -> Tradeoff | None:
     timed = [one for one in scores if is_compared(one)]
     if len(timed) < 2:
         return None
-    alone = [one for one in scores if one.score is not None and one.timed == "encoding alone"]
+    alone = [one for one in scores if one.score is not None and one.timed == ENCODING]
     low_x, high_x = _padded([math.log10(one.p50_ms or 1.0) for one in timed], least=0.15)
     low_y, high_y = _padded([one.score or 0.0 for one in (*timed, *alone)], least=0.01)
 
@@ -176,7 +182,10 @@ def tradeoff(scores: Sequence[Scored]) -> Tradeoff | None:
     ticks = list(_ticks(low_y, high_y))
     decimals = max(len(f"{one:g}".partition(".")[2]) for one in ticks)
     return Tradeoff(
-        points=[Point(one.mark, *place, *label) for one, place, label in zip(timed, places, labels, strict=True)],
+        points=[
+            Point(one.mark, *place, one.vector_bytes is not None, *label)
+            for one, place, label in zip(timed, places, labels, strict=True)
+        ],
         x_ticks=[(x_of(one), f"{one:g}") for one in _log_ticks(low_x, high_x)],
         y_ticks=[(y_of(one), f"{one:.{decimals}f}") for one in ticks],
         alone=[(y_of(one.score or 0.0), one.mark) for one in alone],

@@ -17,7 +17,8 @@ logger = logging.getLogger(__name__)
 SIGNIFICANT = 0.05
 """Least adjusted p that chance explains."""
 _ALONE = "encoder"
-_ON_A_SERVER = ("Retrieval", "PairClassification")
+_PAIRS = "PairClassification"
+_ON_A_SERVER = ("Retrieval", _PAIRS)
 """Types of tasks in which the index takes part; the others are the model's alone on any system."""
 
 
@@ -34,6 +35,9 @@ def find_differences(results: Sequence[Result], setups: Mapping[str, Setup]) -> 
     for number, (baseline, one) in enumerate(pairs, start=1):
         logger.info("comparing %d of %d: %s on %s", number, len(pairs), setups[one.setup].name, one.task.name)
         marks = setups[one.setup].mark, setups[baseline.setup].mark
+        if one.task.type == _PAIRS and any(one.run.model.get(name) for name in ("query_prefix", "passage_prefix")):
+            notes.append(f"{one.task.name}: {marks[0]} and {marks[1]} are not compared: only {marks[0]} has prefixes")
+            continue
         try:
             found.append((*marks, _compared(baseline, one)))
         except (ResultError, KeyError, TypeError, ValueError) as error:

@@ -65,4 +65,4 @@ def _mean(mark: str, kind: str, number: int, tasks: Sequence[TaskScores]) -> Mea
 
 
 def _is_variant(task: TaskScores) -> bool:
-    return task.name not in BENCHMARK or task.sampled_queries is not None
+    return task.name not in BENCHMARK or task.sampled_queries is not None or task.reduced

@@ -63,7 +63,7 @@ class Mean:
     :param tasks: Whose mean it is.
     :param of: How many tasks there are of the type; as many make it comparable with others.
     :param variants: How many of them are not quite the benchmark's tasks: made without a language model, which is
-        easier, or asked a sample of their queries.
+        easier, or of a part of their source, or asked a sample of their queries.
     """
 
     value: float
@@ -134,7 +134,8 @@ class Scored:
     :param p50_ms: Median of single queries.
     :param p99_ms: What 99 % of them are within.
     :param queries_per_second: One after the other.
-    :param vector_bytes: Memory that the searched vectors want, by `es_ingest.planning`; None without vectors.
+    :param vector_bytes: Memory that the searched vectors want, by `es_ingest.planning`; 0 without vectors, None if it
+        is not known, such as that of a pipeline's own stores.
     :param index_bytes: Size of the index on disk; None without one.
     :param notes: What a reader of the score must know.
     :param file: Name of its ``*.run.json``.
@@ -178,6 +179,8 @@ class TaskScores:
     :param benchmark: The leaderboard that it counts for.
     :param items: Queries or pairs; texts, where there is neither.
     :param sampled_queries: How many queries were asked, where not all were.
+    :param reduced: Whether its data is a part of what it should be.
+    :param top_k: How many documents each asked for, both where it was scored and where it was timed.
     :param data_sha256: Hash or revision of its data.
     :param published_as: Name under which its scores are published; None if they are not.
     :param published: The best first.
@@ -190,6 +193,8 @@ class TaskScores:
     benchmark: str
     items: int
     sampled_queries: int | None
+    reduced: bool
+    top_k: int | None
     data_sha256: str | None
     scores: Sequence[Scored]
     published_as: str | None = None

@@ -17,7 +17,7 @@ from medte_eval.tasks.benchmark import BENCHMARK, NAME
 SOURCES: Mapping[str, str] = MappingProxyType(
     {
         NAME: "means of all 51 tasks, read off the figures of github.com/MohammadKhodadad/MedTEB (types at two"
-        " decimals), whose data is not published, and no two rebuilds of it are alike",
+        " decimals), without prefixes on any model; its data is not published, and no two rebuilds of it are alike",
         "mteb": "github.com/embeddings-benchmark/results, and cards of models",
         "MedEmbed": "github.com/abhinand5/MedEmbed, mteb 1.15; queries without the models' prefixes",
     }
@@ -34,6 +34,8 @@ _SAME_DATA: Mapping[str, tuple[str, int, int]] = MappingProxyType(
     }
 )
 """Names of BEIR's folders: the task, its documents, and its judged queries in split test (Thakur et al., 2021)."""
+_ASK_WITH_DOCUMENTS = ("ArguAna",)
+"""Tasks whose published scores leave out what is found under a query's own id."""
 
 _COMMIT = re.compile("[0-9a-f]{40}")
 _Place = tuple[str, str]  # split and subset
@@ -84,6 +86,8 @@ def _name(results: Sequence[Result]) -> str | None:
     if _COMMIT.fullmatch(task.data_sha256 or ""):
         return task.name
     name, *sizes = _SAME_DATA.get(task.name.lower(), (None,))
+    if name in _ASK_WITH_DOCUMENTS and not task.ignore_identical_ids:
+        return None
     found = ([one.run.counts.get(what) for what in ("documents", "queries")] for one in results)
     return name if any(one == sizes for one in found) else None
 

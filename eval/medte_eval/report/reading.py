@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Typ
 
 from medte_eval.failures import FAILED_SUFFIX
 from medte_eval.report.model import Failed, LeftOut
-from medte_eval.results import RUN_SUFFIX, ResultError, read_result
+from medte_eval.results import RUN_SUFFIX, STATE, ResultError, read_result
 
 
 def _number(value: object) -> object:
@@ -31,7 +31,6 @@ def _named(system: dict[str, Any]) -> dict[str, Any]:
 Number = Annotated[float | None, BeforeValidator(_number)]
 """A number, or None for what is none, such as NaN."""
 
-
 _FAILED = TypeAdapter(Failed)
 
 
@@ -44,6 +43,7 @@ class Latency(_Part):
 
     timed: str
     queries: int
+    top_k: int | None = None
     p50_ms: Number
     p99_ms: Number
     queries_per_second: Number
@@ -58,12 +58,17 @@ class Task(_Part):
     main_score: str
     data_sha256: str | None = None
     sampled_queries: int | None = None
+    reduced: bool = False
+    subsets: tuple[str, ...] | None = None
+    splits: tuple[str, ...] | None = None
     seed: int | None = None
+    top_k: int | None = None
+    ignore_identical_ids: bool | None = None
 
     @property
-    def state(self) -> tuple[str | None, int | None, int | None]:
-        """What two results must share to be about the same data."""
-        return self.data_sha256, self.sampled_queries, self.seed
+    def state(self) -> tuple[object, ...]:
+        """What two results must share to be comparable."""
+        return tuple(getattr(self, name) for name in STATE)
 
 
 class Run(_Part):
@@ -197,10 +202,13 @@ def _one_of_each(read: Iterable[Result]) -> tuple[list[Result], list[LeftOut]]:
 
 
 def _of_other_data(task: Task, state: tuple[object, ...]) -> str:
-    names = ("data", "queries drawn", "seed")
     told = ", ".join(
-        f"{name} {str(own)[:12]}, not {str(other)[:12]}"
-        for name, own, other in zip(names, task.state, state, strict=True)
+        f"{name} {_short(own)}, not {_short(other)}"
+        for name, own, other in zip(STATE.values(), task.state, state, strict=True)
         if own != other
     )
-    return f"of other data than most results of {task.name} ({told}), so not to be compared with them"
+    return f"of other data or searches than most results of {task.name} ({told}), so not to be compared with them"
+
+
+def _short(value: object) -> str:
+    return "+".join(map(str, value)) if isinstance(value, tuple) else str(value)[:12]

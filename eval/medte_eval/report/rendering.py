@@ -131,6 +131,7 @@ def _environment(*, html: bool) -> Environment:
         "chance": writing.chance,
         "tenths": writing.tenths,
         "megabytes": writing.megabytes,
+        "whole": writing.whole,
         "count": writing.count,
         "type_name": writing.type_name,
         "score_name": score_name,

@@ -14,6 +14,8 @@ from medte_haystack.index.mapping import quantisation_of
 OTHERS = "Other tasks"
 TYPES = ("Classification", "Clustering", "PairClassification", "Retrieval")
 """In the order in which the benchmark's paper has them."""
+ENCODING = "encoding alone"
+"""What is timed of a model alone, beside which no search can be put."""
 _FLOATS = ("encoder", "exact")  # compare float vectors, all of them
 
 
@@ -58,6 +60,8 @@ def _task(results: Sequence[Result], setups: Mapping[str, Setup]) -> TaskScores:
         benchmark=benchmark_of(task.name),
         items=counts.get("queries") or counts.get("documents", 0),
         sampled_queries=task.sampled_queries,
+        reduced=task.reduced,
+        top_k=task.top_k,
         data_sha256=task.data_sha256,
         scores=[_scored(one, setups[one.setup].mark) for one in results],
         published_as=published_as,
@@ -67,6 +71,10 @@ def _task(results: Sequence[Result], setups: Mapping[str, Setup]) -> TaskScores:
 
 def _scored(result: Result, mark: str) -> Scored:
     run, latency = result.run, result.run.latency
+    notes = tuple(run.notes)
+    if latency is not None and latency.timed != ENCODING and latency.top_k != result.task.top_k:
+        told = f"its latency, of searches for {latency.top_k} documents, is left out: {result.task.top_k} were scored"
+        latency, notes = None, (*notes, told)
     return Scored(
         mark=mark,
         score=result.score,
@@ -82,14 +90,16 @@ def _scored(result: Result, mark: str) -> Scored:
         queries_per_second=None if latency is None else latency.queries_per_second,
         vector_bytes=_vector_bytes(result) if result.task.type == "Retrieval" else None,
         index_bytes=run.index_bytes,
-        notes=tuple(run.notes),
+        notes=notes,
         file=result.path.name,
     )
 
 
 def _vector_bytes(result: Result) -> int | None:
-    """Return the memory that the searched vectors want; None if there are none, or of a type that is not known."""
+    """Return the memory that the searched vectors want, 0 for words alone; None if it is not known."""
     system, dim, chunks = result.run.system, result.run.model.get("dim"), result.run.counts.get("chunks")
+    if system.get("name") == "bm25":
+        return 0
     if not isinstance(dim, int) or not chunks:
         return None
     if system.get("name") in _FLOATS:

@@ -145,7 +145,7 @@ def print_comparisons(found: "Sequence[Comparison]") -> None:
                 "main score" if one.measure is None else score_name(one.measure),
                 *(f"{one.items:,}", f"{one.a:.4f}", f"{one.b:.4f}", f"{one.difference:+.4f}", interval),
                 "-" if one.p is None else f"{one.p:.4f}",
-                *(f"{number:,}" for number in (one.better, one.worse)),
+                *("-" if number is None else f"{number:,}" for number in (one.better, one.worse)),
             ]
         )
     print_table(table)

@@ -8,8 +8,7 @@ from typing import Any
 from medte_eval.items import trec_word
 from medte_eval.report.reading import Result
 from medte_eval.tasks import find_tasks
-from medte_eval.tasks.benchmark import split_name
-from medte_eval.tasks.benchmark.sources import SOURCES
+from medte_eval.tasks.benchmark import is_public
 
 _MOST = 300  # characters of a query
 _BEGINNING = 100  # characters of a title, or of a document without one
@@ -45,8 +44,7 @@ def read_texts(
     for row, options in find_tasks(names, data_dir=data_dir):
         if row.type != "Retrieval":
             continue
-        known = split_name(row.name)
-        if known is not None and not SOURCES[known[0].source].public:
+        if not is_public(row.name):
             notes.append(f"{row.name} is of notes that must not be passed on; its queries are shown by their ids alone")
             continue
         task: Any = row.make(options)

@@ -47,6 +47,11 @@ def megabytes(value: int | None) -> str:
     return NONE if value is None else f"{value / 1e6:,.1f} MB"
 
 
+def whole(number: int | None) -> str:
+    """Write how many."""
+    return NONE if number is None else f"{number:,}"
+
+
 def count(number: int, word: str) -> str:
     """Write a number of things."""
     plural = f"{word[:-1]}ies" if word.endswith("y") else f"{word}s"

@@ -82,14 +82,18 @@ def find_tasks(
     :param names: Such as ``MedQuADRetrieval``, ``MedTEB`` for all of the benchmark that are built, ``beir:FOLDER``,
         ``SciFact`` or ``MTEB(Medical, v1)``.
     :param data: See `TaskOptions`, as are the others.
-    :raises UnknownTaskError: If a name is not known, lacks its argument, or none of the tasks takes other data.
+    :raises UnknownTaskError: If a name is not known, lacks its argument, stands for two parts of a task, or none of the
+        tasks takes other data.
     :raises ReadError: If all of the benchmark is asked for, and nothing is built.
     """
     options = TaskOptions("", None, queries, top_k, data_dir)
     found: dict[str, tuple[TaskRow, TaskOptions]] = {}
     for name in names:
         for row, its in _rows_of(name, options, data):
-            found.setdefault(row.name, (row, its))
+            if found.setdefault(row.name, (row, its))[0].make != row.make:
+                raise UnknownTaskError(
+                    f"{row.name} is named twice, with other subsets or splits; run one after the other"
+                )
     if not found:
         raise UnknownTaskError(f"no task is named; name one that `medte-eval tasks` lists, or {NAME} for all")
     if data is not None and not any(its.data for _, its in found.values()):
@@ -114,21 +118,31 @@ def _rows_of(name: str, options: TaskOptions, data: Path | None) -> Iterator[tup
             yield row, options
 
 
+def not_built(data_dir: Path | None) -> list[ReadError]:
+    """Return what is missing of the benchmark, each with the command that builds it.
+
+    :param data_dir: See `TaskOptions`.
+    """
+    folder = data_dir or default_data_dir()
+    return [_absent(task.name, folder) for task in _whole() if _folder_of(folder, task, llm_free=False) is None]
+
+
+def _absent(name: str, data_dir: Path) -> ReadError:
+    return ReadError(name, f"is not built in {data_dir}; build it with: medte-eval build --tasks {name}")
+
+
+def _whole() -> list[BenchmarkTask]:
+    return [task for task in BENCHMARK.values() if not task.reserve]
+
+
 def _built_rows(options: TaskOptions) -> Iterator[TaskRow]:
-    """Give what is built of the benchmark, and tell what is not."""
+    """Give what is built of the benchmark."""
     data_dir = options.data_dir or default_data_dir()
-    missing = []
-    for task in BENCHMARK.values():
-        if task.reserve:
-            continue
-        if _folder_of(data_dir, task, llm_free=False) is None:
-            missing.append(task.name)
-        else:
-            yield TaskRow(task.name, task.kind, task.main_score, _Maker(task, llm_free=False))
-    if len(missing) == sum(not task.reserve for task in BENCHMARK.values()):
+    built = [task for task in _whole() if _folder_of(data_dir, task, llm_free=False) is not None]
+    if not built:
         raise ReadError(str(data_dir), f"holds no built task; build some with: medte-eval build --tasks {NAME}")
-    if missing:
-        logger.warning("%d of %s's tasks are not built and left out: %s", len(missing), NAME, ", ".join(missing))
+    for task in built:
+        yield TaskRow(task.name, task.kind, task.main_score, _Maker(task, llm_free=False))
 
 
 def _folder_of(data_dir: Path, task: BenchmarkTask, *, llm_free: bool) -> Path | None:
@@ -158,7 +172,7 @@ class _Maker:
 
             return MedQuADRetrieval(options.data, queries=options.queries, top_k=options.top_k)
         name = self.task.llm_free_name if self.llm_free else self.task.name
-        raise ReadError(name, f"is not built in {data_dir}; build it with: medte-eval build --tasks {name}")
+        raise _absent(name, data_dir)
 
 
 def _make_beir(options: TaskOptions) -> "AbsTask":

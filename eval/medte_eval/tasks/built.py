@@ -28,6 +28,7 @@ class BuiltTask(LocalTask[C]):
     def __init__(self, folder: Path, **options: Any) -> None:
         self.folder = folder
         self.manifest = read_manifest(folder)
+        self.reduced = (self.manifest.recipe.get("max_rows") or self.manifest.cap) < self.manifest.cap
         self.metadata = metadata_of(self.manifest)
         super().__init__(**options)
 

@@ -1,5 +1,6 @@
 """mteb's own tasks and benchmarks by their names there; their data comes from the Hugging Face hub."""
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ from medte_eval.tasks.retrieval import K_VALUES
 
 if TYPE_CHECKING:
     from medte_eval.tasks import TaskOptions
+
+_DEPTH = re.compile(r"_at_(\d+)$")
 
 
 class HubTask(AbsTask):
@@ -45,23 +48,28 @@ class FromMteb:
     :param name: mteb's.
     :param type: mteb's.
     :param main_score: mteb's.
-    :param subsets: Its subsets that a benchmark asks for.
+    :param subsets: Its subsets that a benchmark asks for, or all.
+    :param splits: The same of its splits.
     """
 
     name: str
     type: str
     main_score: str
-    subsets: tuple[str, ...] | None = None
+    subsets: tuple[str, ...]
+    splits: tuple[str, ...]
 
     def __call__(self, options: "TaskOptions") -> AbsTask:
         """Make it."""
         kind = type(mteb.get_task(self.name))
         task: AbsTask = type(kind.__name__, (HubTask, kind), {})()
-        if self.subsets is not None:
-            task.filter_languages(None, hf_subsets=self.subsets)
+        task.filter_languages(None, hf_subsets=self.subsets)
+        task.filter_eval_splits(self.splits)
         if isinstance(task, AbsTaskRetrieval):
-            task.k_values = tuple(k for k in K_VALUES if k <= options.top_k)
-            task._top_k = max(task.k_values)
+            counted = {k for k in K_VALUES if k <= options.top_k}
+            if depth := _DEPTH.search(self.main_score):  # that of map_at_1000 must be reached, whatever was asked for
+                counted.add(int(depth[1]))
+            task.k_values = tuple(sorted(counted))
+            task._top_k = max(counted)
         return task
 
 
@@ -74,5 +82,5 @@ def find_in_mteb(name: str) -> list[FromMteb]:
             tasks = [mteb.get_task(name)]
         except KeyError:
             return []
-    about = [(task.metadata, tuple(task.hf_subsets)) for task in tasks]
-    return [FromMteb(one.name, one.type, one.main_score, subsets) for one, subsets in about]
+    about = [(task.metadata, tuple(task.hf_subsets), tuple(task.eval_splits)) for task in tasks]
+    return [FromMteb(one.name, one.type, one.main_score, *parts) for one, *parts in about]

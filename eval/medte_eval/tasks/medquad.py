@@ -56,6 +56,7 @@ class MedQuADRetrieval(LocalRetrieval):
 
     def __init__(self, data: Path | None = None, **options: Any) -> None:
         self.source = data
+        self.reduced = data is None
         super().__init__(**options)
 
     def read(self) -> Judged:

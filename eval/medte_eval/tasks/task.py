@@ -18,6 +18,8 @@ class LocalTask(AbsTask, Generic[C]):
     """Source rows that could not be read; known once the data is loaded."""
     sampled: int | None = None
     """How many queries are asked, where not all are."""
+    reduced = False
+    """Whether it is made of a part of its source alone, which makes it easier."""
 
     def __init__(self) -> None:
         super().__init__(seed=SEED)

@@ -49,7 +49,8 @@ def make_result(
     """Write a result; one that is written later is newer.
 
     :param score: Of the task; None leaves it out, as a NaN is.
-    :param queries: nDCG@10 of each; the relevant document of the i-th is found at rank i + 1, or not for 0.
+    :param queries: nDCG@10 of each; the relevant document of the i-th is found at rank i + 1, or not for 0. Of pairs
+        how similar each is; every second one is positive.
     :param places: Splits and subsets.
     :param more: Replaces what else is in the file; keys of ``task`` are put into that.
     """
@@ -78,7 +79,8 @@ def make_result(
             {
                 "id": f"{prefix}{number}",
                 "ndcg_at_10": one,
-                "accuracy": one,
+                "label": number % 2,
+                "similarity": one,
                 "mrr_at_10": one,
                 "recall_at_10": float(one > 0),
             }
@@ -123,7 +125,7 @@ def timed(p50: float, what: str = "encoding and search") -> dict[str, Any]:
     return {
         "timed": what,
         "queries": 10,
-        "top_k": 10,
+        "top_k": 100,
         "p50_ms": p50,
         "p99_ms": 2 * p50,
         "queries_per_second": 1000 / p50,

@@ -9,8 +9,9 @@ from medte_eval.comparison import compare_results
 from medte_eval.report import charts
 from medte_eval.report.build import make_report
 from medte_eval.report.model import Report
+from medte_eval.report.rendering import render_html
 
-from .made import BM25, DENSE, MINILM, make_result, timed
+from .made import BM25, DENSE, ENCODER, MINILM, make_result, timed
 
 GENERATOR = np.random.default_rng(0)
 BASE = [float(one) for one in GENERATOR.uniform(0.2, 0.8, 60)]
@@ -26,7 +27,8 @@ def folder(tmp_path: Path) -> Path:
         make_result(tmp_path, task, queries=MORE, system=DENSE, latency=timed(20), index_bytes=5_000_000)
         make_result(tmp_path, task, queries=NOISE, system=BM25, latency=timed(10, "search"), index_bytes=2_000_000)
     make_result(tmp_path, "Pairs", queries=BASE, kind="PairClassification")
-    make_result(tmp_path, "Pairs", queries=BASE, kind="PairClassification", system=DENSE)
+    told_apart = [one + (number % 2) for number, one in enumerate(BASE)]
+    make_result(tmp_path, "Pairs", 0.9, queries=told_apart, kind="PairClassification", system=DENSE)
     return tmp_path
 
 
@@ -42,7 +44,7 @@ def test_systems_are_tested_against_their_model_alone(folder: Path) -> None:
     assert {key: one.verdict for key, one in found.items()} == {
         ("B", "One"): "better",
         ("B", "Two"): "better",
-        ("B", "Pairs"): "even",
+        ("B", "Pairs"): "better",
         ("C", "One"): "even",
         ("C", "Two"): "even",
     }
@@ -72,6 +74,18 @@ def test_only_systems_with_the_very_model_are_compared(tmp_path: Path) -> None:
         ("bm25", "encoder", "One"),
     }
     assert len(report.differences) == 2, "bm25 beside both models"
+
+
+def test_pairs_with_prefixes_are_not_compared_with_pairs_without(tmp_path: Path) -> None:
+    model = {**MINILM, "query_prefix": "query: ", "passage_prefix": "passage: "}
+    for system in (ENCODER, DENSE):
+        make_result(tmp_path, "Pairs", queries=BASE, kind="PairClassification", system=system, model=model)
+        make_result(tmp_path, "One", queries=BASE, system=system, model=model)
+
+    report = make_report([tmp_path])
+
+    assert [one.compared.task for one in report.differences] == ["One"]
+    assert report.notes == ["Pairs: B and A are not compared: only B has prefixes"]
 
 
 def test_items_that_cannot_be_compared_are_noted(tmp_path: Path) -> None:
@@ -114,7 +128,7 @@ def test_what_was_not_measured_is_not_zero(folder: Path) -> None:
 
     assert encoder.vector_bytes == 100 * 384 * 4
     assert dense.vector_bytes == 100 * (384 + 4) + 100 * 16 * 4
-    assert bm25.vector_bytes is None
+    assert bm25.vector_bytes == 0
     assert encoder.index_bytes is None
     assert (dense.p50_ms, dense.p99_ms, dense.queries_per_second, dense.index_bytes) == (20, 40, 50, 5_000_000)
 
@@ -148,6 +162,35 @@ def test_the_best_tradeoffs_are_not_beaten(tmp_path: Path) -> None:
     assert all(0 <= point.x <= 100 and 0 <= point.y <= charts.HEIGHT for point in chart.points)
     assert 3 <= len(chart.x_ticks) <= 6
     assert 3 <= len(chart.y_ticks) <= 7
+
+
+def test_times_of_other_searches_than_those_scored_are_left_out(tmp_path: Path) -> None:
+    make_result(tmp_path, "One", latency={**timed(2, "encoding alone"), "top_k": 10})
+    make_result(tmp_path, "One", system=DENSE, latency={**timed(20), "top_k": 10})
+
+    encoder, dense = make_report([tmp_path]).task("One").scores
+
+    assert encoder.p50_ms == 2
+    assert (dense.p50_ms, dense.p99_ms, dense.timed) == (None, None, None)
+    assert dense.notes == ("its latency, of searches for 10 documents, is left out: 100 were scored",)
+
+
+def test_memory_that_is_not_known_beats_nothing(tmp_path: Path) -> None:
+    pipeline = {"name": "pipeline:own.yaml", "server_version": "9.5.3", "own_stores": True}
+    make_result(tmp_path, "One", 0.8, system=DENSE, latency=timed(20))
+    make_result(tmp_path, "One", 0.8, system=pipeline, latency=timed(20), counts={"queries": 5})
+
+    report = make_report([tmp_path])
+    scores = report.task("One").scores
+
+    assert {report.setup(mark).system for mark in charts.unbeaten(scores)} == {"dense (int8_hnsw)"}
+    chart = charts.tradeoff(scores)
+    assert chart is not None
+    assert {report.setup(point.mark).system: point.known for point in chart.points} == {
+        "dense (int8_hnsw)": True,
+        "pipeline:own.yaml": False,
+    }
+    assert 'class="point unknown"' in render_html(report)
 
 
 def test_one_point_is_no_chart(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from medte_eval.report.build import make_report
 from medte_eval.report.charts import bars_by_type
 from medte_eval.report.model import Leaderboard, Report
 from medte_eval.report.published import published_means
+from medte_eval.report.rendering import render_markdown
 from medte_eval.tasks.benchmark import BENCHMARK
 
 from .made import BM25, DENSE, ENCODER, make_result
@@ -107,6 +108,16 @@ def test_a_sample_of_the_queries_is_a_variant(tmp_path: Path) -> None:
     assert row.means["Retrieval"].variants == 1
 
 
+def test_a_benchmark_of_a_part_of_its_sources_stands_apart(tmp_path: Path) -> None:
+    run_benchmark(tmp_path, task={"reduced": True})
+
+    row = next(row for row in board_of(make_report([tmp_path]), "MedTEB").rows if row.mark)
+
+    assert (row.tasks, row.whole) == (51, False)
+    assert row.means["Retrieval"].variants == 12
+    assert "part of their source" in render_markdown(make_report([tmp_path]))
+
+
 def test_other_tasks_have_a_leaderboard_of_their_own(tmp_path: Path) -> None:
     make_result(tmp_path, "Mine", 0.4)
     make_result(tmp_path, "Yours", 0.6)
@@ -172,6 +183,7 @@ def test_published_scores_stand_beside_the_same_task_and_data(tmp_path: Path) ->
         ("scifact", {**SCIFACT, "places": [("test", "default"), ("dev", "default")]}),
         ("scifact", {**SCIFACT, "task": {"main_score": "recall_at_10"}}),
         ("nfcorpus", SCIFACT),
+        ("arguana", {"counts": {**SCIFACT["counts"], "documents": 8674, "queries": 1406}}),
         ("SciFact.v2", {"data": "0" * 40}),
     ],
 )

@@ -37,14 +37,16 @@ def test_results_of_other_data_are_not_mixed(tmp_path: Path) -> None:
     make_result(tmp_path, "T", system=DENSE)
     other = make_result(tmp_path, "T", system=BM25, data="b" * 64)
     sampled = make_result(tmp_path, "T", system=BM25, task={"sampled_queries": 10})
+    short = make_result(tmp_path, "T", system=BM25, task={"top_k": 10})
 
     found = read_folders([tmp_path])
 
     assert {one.run.system["name"] for one in found.results} == {"encoder", "dense"}
     reasons = {one.file: one.reason for one in found.left_out}
-    assert reasons.keys() == {other.name, sampled.name}
+    assert reasons.keys() == {other.name, sampled.name, short.name}
     assert "data bbbbbbbbbbbb, not aaaaaaaaaaaa" in reasons[other.name]
     assert "queries drawn 10, not None" in reasons[sampled.name]
+    assert "documents asked for 10, not 100" in reasons[short.name]
 
 
 def test_what_cannot_be_read_is_told_and_the_rest_is_read(tmp_path: Path) -> None:

@@ -126,3 +126,11 @@ def test_names_with_and_without_a_language_model() -> None:
     assert split_name("PubMedPair.LLMFree") == (BENCHMARK["PubMedPair"], True)
     assert split_name("MedQAPair.LLMFree") is None
     assert split_name("Nothing") is None
+
+
+def test_what_the_specification_leaves_open_is_told() -> None:
+    for task in BENCHMARK.values():
+        told = " ".join(task.differences)
+        assert ("is taken once" in told) == (task.source in ("wikipedia", "pubmed"))
+        assert ("cut into sections" in told) == (task.source == "mimic")
+        assert ("has a discharge summary" in told) == ("Readmission" in task.name)

@@ -18,7 +18,7 @@ from es_ingest.records import ReadError
 from medte_eval.systems.encoder import EncoderSystem
 from medte_eval.tasks.benchmark import BENCHMARK
 from medte_eval.tasks.building.build import Built
-from medte_eval.tasks.building.folder import read_built
+from medte_eval.tasks.building.folder import find_built, read_built
 from medte_eval.tasks.building.manifest import read_manifest
 from medte_eval.tasks.building.opening import Opener, Sources
 from medte_eval.tasks.building.rephrase import Rephraser
@@ -102,6 +102,7 @@ def test_no_more_rows_are_kept_than_the_cap(name: str, builder: Make) -> None:
     assert sum(whole.manifest.rows.values()) > 7
     assert sum(capped.manifest.rows.values()) == capped.manifest.cap == 7
     assert capped.manifest.recipe["max_rows"] is None
+    assert not open_built(capped.folder).reduced
 
 
 def test_fewer_rows_can_be_asked_for(builder: Make) -> None:
@@ -109,6 +110,7 @@ def test_fewer_rows_can_be_asked_for(builder: Make) -> None:
 
     assert built.manifest.rows == {"corpus": 4, "queries": 4, "qrels": 4}  # one of the 5 studies has no title
     assert "at most 5 rows are kept, and items asked for, instead of 16,384" in built.manifest.differences
+    assert open_built(built.folder).reduced
     assert built.manifest.dropped == {"studies without officialTitle or primaryOutcomes": 1}
 
 
@@ -120,7 +122,7 @@ def test_a_split_has_seven_of_ten_texts_to_learn_from(builder: Make) -> None:
     assert (len(train), len(test)) == (16, 8)  # 2 categories of 6 pages with 2 sections of some length
     assert set(train["label"]) == set(test["label"]) == {0, 1}
     assert not set(train["text"]) & set(test["text"])
-    assert task.samples_per_label, task.n_experiments == (8, 10)
+    assert (task.samples_per_label, task.n_experiments) == (8, 10)
 
 
 def test_clustering_has_one_row_of_all_texts(builder: Make) -> None:
@@ -279,6 +281,31 @@ def test_a_failure_leaves_an_earlier_build_alone(builder: Make, monkeypatch: pyt
         builder().build(task, again=True)
 
     assert read_manifest(first.folder) == first.manifest
+
+
+def test_an_earlier_build_is_put_back_where_another_does_not_take_its_place(
+    builder: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    task = BENCHMARK["TrialsTitleOutcomesRetrieval"]
+    first = builder().build(task)
+    rename = Path.rename
+
+    def fail(path: Path, to: Path) -> Path:
+        if path.name.endswith(".draft"):
+            raise OSError(5, "Input/output error")
+        return rename(path, to)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", fail)
+        with pytest.raises(ReadError, match="cannot be written: Input/output error"):
+            builder().build(task, again=True)
+    assert read_manifest(first.folder) == first.manifest
+
+    first.folder.rename(first.folder.with_name(f".{task.name}.old"))  # as a kill between the two steps leaves it
+    assert find_built(tmp_path / "tasks", task.name) == first.folder
+    assert read_manifest(first.folder) == first.manifest
+    first.folder.rename(first.folder.with_name(f".{task.name}.old"))
+    assert not builder().build(task).fresh
 
 
 @pytest.mark.parametrize(

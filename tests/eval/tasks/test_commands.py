@@ -2,6 +2,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from click.testing import Result
 from haystack.dataclasses import ChatMessage
 from typer.testing import CliRunner
 
+from es_ingest.cluster import Connection
 from medte_eval.cli import app
 from medte_eval.tasks.benchmark import BENCHMARK
 from tests.eval.tasks import conftest
@@ -191,3 +193,31 @@ def test_push_and_pull(given: list[str], tmp_path: Path) -> None:
     assert pulled.stdout == f"MedQAPair: {there}/MedQAPair\n"
     assert missing.exit_code == 7
     assert "MedMCQAPair: is no built task" in missing.stderr
+
+
+def test_notes_are_not_tuned_on_elsewhere(given: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = next(one.name for one in BENCHMARK.values() if one.source == "mimic" and one.kind == "Retrieval")
+    assert invoke("build", "--tasks", name, *given, "--cache", str(tmp_path / "cache")).exit_code == 0
+    away = Connection("https://search.example:9200", "url")
+    monkeypatch.setattr("medte_eval.session.open_cluster", lambda _: nullcontext(away))
+
+    asked = ["tune", "--task", name, "--data-dir", str(tmp_path / "tasks"), "--out", str(tmp_path / "weights.json")]
+    done = invoke(*asked)
+
+    assert done.exit_code == 2
+    assert f"{name} is of clinical notes" in done.stderr
+    assert "--notes-may-leave" in done.stderr
+
+
+def test_what_is_missing_of_the_benchmark_fails(given: list[str], tmp_path: Path) -> None:
+    assert invoke("build", "--tasks", "MedQAPair", *given, "--cache", str(tmp_path / "cache")).exit_code == 0
+
+    asked = ["run", "--tasks", "MedTEB", "--data-dir", str(tmp_path / "tasks"), "--model", "minilm", "--json"]
+    done = invoke(*asked, "--out", str(tmp_path / "out"))
+
+    found = json.loads(done.stdout)
+    assert done.exit_code == 3
+    assert [one["task"]["name"] for one in found["results"]] == ["MedQAPair"]
+    assert len(found["failures"]) == 50
+    assert {one["exit_status"] for one in found["failures"]} == {7}
+    assert len(list((tmp_path / "out").glob("*.failed.json"))) == 50

@@ -9,7 +9,7 @@ from mteb.abstasks.retrieval import AbsTaskRetrieval
 from mteb.abstasks.retrieval_dataset_loaders import RetrievalSplitData
 
 from es_ingest.records import ReadError
-from medte_eval.tasks import UnknownTaskError, find_tasks, task_names
+from medte_eval.tasks import UnknownTaskError, find_tasks, not_built, task_names
 from medte_eval.tasks.benchmark import BENCHMARK
 from medte_eval.tasks.medquad import MedQuADRetrieval
 from tests.eval.tasks.conftest import Make
@@ -55,17 +55,16 @@ def test_the_variant_without_a_model_stands_in_and_is_told(
     assert "PubMedPair is not built; PubMedPair.LLMFree is, and is taken" in caplog.text
 
 
-def test_the_whole_benchmark_is_what_is_built_of_it(
-    builder: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("medte_eval.tasks.logger", logging.getLogger("found"))
+def test_the_whole_benchmark_is_what_is_built_of_it(builder: Make, tmp_path: Path) -> None:
     for name in ("MedQAPair", "WikiPainVsFeverClassification", "TrialsTitleDescriptionRetrieval"):
         builder().build(BENCHMARK[name])
 
     found = made("MedTEB", "MedQAPair", data_dir=tmp_path / "tasks")
 
     assert [task.metadata.name for task in found] == ["WikiPainVsFeverClassification", "MedQAPair"]  # no reserve
-    assert "49 of MedTEB's tasks are not built and left out: WikiSyndromesClassification, " in caplog.text
+    missing = not_built(tmp_path / "tasks")
+    assert len(missing) == 49
+    assert str(missing[0]).startswith("WikiSyndromesClassification: is not built in ")
 
 
 def test_what_is_not_built_is_told_with_the_command_that_builds_it(tmp_path: Path) -> None:
@@ -88,6 +87,7 @@ def test_medquad_needs_no_building(builder: Make, medquad: Path, tmp_path: Path)
     assert made("MedQuADRetrieval.LLMFree", data_dir=data_dir)[0].manifest.number == 49
     (given,) = made("MedQuADRetrieval", data=medquad, data_dir=data_dir)
     assert given.source == medquad  # --data wins
+    assert (sample.reduced, given.reduced) == (True, False)
 
 
 def test_names_that_are_wrong_are_told() -> None:
@@ -116,11 +116,30 @@ def test_mtebs_own_go_by_their_names() -> None:
         find_tasks(["SciFact"], queries=5)
 
 
-def test_subsets_are_those_of_the_benchmark() -> None:
-    by_name = {task.metadata.name: task for task in made(MEDICAL)}
+@pytest.mark.parametrize(
+    ("name", "top_k", "k_values"),
+    [
+        ("CMedQAv2-reranking", 100, (1, 3, 5, 10, 20, 100, 1000)),  # map_at_1000
+        ("SciFact", 10, (1, 3, 5, 10)),
+    ],
+)
+def test_the_depth_of_the_main_score_is_reached(name: str, top_k: int, k_values: tuple[int, ...]) -> None:
+    (task,) = made(name, top_k=top_k)
 
-    assert "english" in by_name["PublicHealthQA"].hf_subsets
-    assert by_name["MedrxivClusteringP2P.v2"].metadata.type == "Clustering"
+    assert (task.k_values, task._top_k) == (k_values, max(k_values))
+
+
+def test_subsets_and_splits_are_those_of_the_benchmark() -> None:
+    name = "MassiveIntentClassification"
+    (asked,) = (row.make(its) for row, its in find_tasks(["MTEB(eng, v2)"]) if row.name == name)
+    (whole,) = made(name)
+
+    assert (list(asked.hf_subsets), list(asked.eval_splits)) == (["en"], ["test"])
+    assert len(whole.hf_subsets) > 50
+    assert list(whole.eval_splits) == ["validation", "test"]
+    with pytest.raises(UnknownTaskError, match=f"{name} is named twice, with other subsets or splits"):
+        find_tasks(["MTEB(eng, v2)", name])
+    assert len(find_tasks(["SciFact", MEDICAL])) == 12  # the same parts of SciFact
 
 
 def test_mtebs_data_that_cannot_be_had_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from medte_eval.tasks.benchmark import exams, medquad, mimic, pmc, preprints, pubmed, trials, wikipedia
+from medte_eval.tasks.benchmark.sources import SOURCES
 from medte_eval.tasks.benchmark.task import LLM_FREE, BenchmarkTask
 
 NAME = "MedTEB"
@@ -37,3 +38,9 @@ def split_name(name: str) -> tuple[BenchmarkTask, bool] | None:
     if task is None or (name.endswith(LLM_FREE) and not task.uses_llm):
         return None
     return task, name.endswith(LLM_FREE)
+
+
+def is_public(name: str) -> bool:
+    """Tell whether texts of a task may leave the machine; of one that is none of the benchmark's nothing forbids it."""
+    known = split_name(name)
+    return known is None or SOURCES[known[0].source].public

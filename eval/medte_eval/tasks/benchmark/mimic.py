@@ -173,6 +173,12 @@ def _complaint_and_history(stay: "Stay") -> str:
     return f"{CC}: {stay.sections[CC]} {HPI}: {stay.sections[HPI]}"
 
 
+_CUT = (
+    "how notes are cut into sections is not published: here a heading begins a line, of two of one heading the first"
+    " with text counts, and white space is collapsed",
+)
+
+
 def _diagnoses(number: int, name: str, kind: Kind, group: str) -> BenchmarkTask:
     scope = "general" if "_vs_" in group else "specific"
     return BenchmarkTask(
@@ -185,6 +191,7 @@ def _diagnoses(number: int, name: str, kind: Kind, group: str) -> BenchmarkTask:
         Diagnoses(LABEL_SETS[group]),
         cap=8192,
         labels=tuple(LABEL_SETS[group]),
+        differences=_CUT,
     )
 
 
@@ -199,6 +206,7 @@ def _readmission(number: int, days: int) -> BenchmarkTask:
         Readmission(days),
         cap=8192,
         labels=("0", "1"),
+        differences=(*_CUT, "the stay that follows counts only if it has a discharge summary"),
     )
 
 
@@ -223,6 +231,7 @@ def _columns(number: int, kind: Kind, first: str, second: str) -> BenchmarkTask:
         Columns(first, second, paired),
         cap=_DRAWN,
         negatives=HardNegatives(128, other_text=True) if paired else None,
+        differences=_CUT,
     )
 
 

@@ -58,6 +58,8 @@ def _parts(paper: "Paper") -> dict[str, Any]:
     }
 
 
+_ONCE = ("a paper that is found twice is taken once, where the benchmark removes nothing",)
+
 TASKS = (
     BenchmarkTask(
         37,
@@ -72,6 +74,7 @@ TASKS = (
             llm_free="title and abstract of a paper, where the benchmark has two sentences that a language model wrote",
         ),
         cap=16_384,
+        differences=_ONCE,
         negatives=HardNegatives(64),
     ),
     BenchmarkTask(
@@ -87,5 +90,6 @@ TASKS = (
             llm_free="the paper's title for a query, where the benchmark has a question that a language model wrote",
         ),
         cap=16_384,
+        differences=_ONCE,
     ),
 )

@@ -126,6 +126,9 @@ def _first_sentence(text: str) -> str:
     return _SENTENCE_END.split(" ".join(text.split()), maxsplit=1)[0]
 
 
+_ONCE = ("a page that is reached twice below a category is taken once, where the benchmark removes nothing",)
+
+
 def _sections(number: int, name: str, kind: Kind, title: str) -> BenchmarkTask:
     labels = LABEL_SETS[title]
     stem = f"wiki_{title.lower().replace(' ', '_')}_dataset"
@@ -139,6 +142,7 @@ def _sections(number: int, name: str, kind: Kind, title: str) -> BenchmarkTask:
         Sections(labels, pages=2000 if kind == "Classification" else 1000),
         cap=8192,
         labels=labels,
+        differences=_ONCE,
     )
 
 
@@ -163,5 +167,6 @@ TASKS = (
         PageSentences("Diseases and disorders by system", depth=2, pages=16_384),
         cap=16_384,
         negatives=HardNegatives(32),
+        differences=_ONCE,
     ),
 )

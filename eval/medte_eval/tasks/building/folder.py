@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,24 +24,36 @@ def default_data_dir() -> Path:
 
 
 def find_built(data_dir: Path, name: str) -> Path | None:
-    """Return a built task's folder, None if it is not built."""
+    """Return a built task's folder, None if it is not built; what was left aside by a kill is put back."""
     folder = data_dir / name
+    if _set_aside(data_dir, name).exists() and not folder.exists():
+        with suppress(ReadError), alone(data_dir, name):
+            pass
     return folder if (folder / MANIFEST).is_file() else None
+
+
+def _set_aside(data_dir: Path, name: str) -> Path:
+    """Return where an earlier build is while another one takes its place."""
+    return data_dir / f".{name}.old"
 
 
 @contextmanager
 def alone(data_dir: Path, name: str) -> Iterator[None]:
-    """Hold a task against other builders of it.
+    """Hold a task against other builders of it, put back if one of them was killed while it took its place.
 
     :raises ReadError: If the folder cannot be written.
     """
     from filelock import FileLock
 
+    folder, old = data_dir / name, _set_aside(data_dir, name)
+    lock = FileLock(data_dir / f".{name}.lock")
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(data_dir / f".{name}.lock")
         lock.acquire()
+        if old.exists() and not folder.exists():
+            old.rename(folder)
     except OSError as error:
+        lock.release()
         raise ReadError(str(data_dir), f"cannot be written: {error.strerror or error}") from None
     try:
         yield
@@ -67,12 +79,12 @@ def write_built(data_dir: Path, tables: Tables, manifest: Manifest) -> Path:
 
 
 def put(data_dir: Path, name: str, fill: Callable[[Path], None], *, private: bool) -> Path:
-    """Put a folder into place in one step, whatever ends it.
+    """Put a folder into place; until then, whatever ends it, an earlier one is there, or comes back (see `alone`).
 
     :param fill: Fills an empty folder.
     :raises ReadError: If it cannot be written.
     """
-    folder, draft, old = data_dir / name, data_dir / f".{name}.draft", data_dir / f".{name}.old"
+    folder, draft, old = data_dir / name, data_dir / f".{name}.draft", _set_aside(data_dir, name)
     try:
         for left in (draft, old):
             shutil.rmtree(left, ignore_errors=True)
@@ -80,7 +92,12 @@ def put(data_dir: Path, name: str, fill: Callable[[Path], None], *, private: boo
         fill(draft)
         if folder.exists():
             folder.rename(old)
-        draft.rename(folder)
+        try:
+            draft.rename(folder)
+        except OSError:
+            if old.exists():
+                old.rename(folder)
+            raise
     except OSError as error:
         raise ReadError(str(folder), f"cannot be written: {error.strerror or error}") from None
     finally:
