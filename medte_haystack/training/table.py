@@ -83,7 +83,7 @@ class PairTable:
         self._table = self._write(iter(pairs), folder)
         self.fingerprint = self._hash.hexdigest()
         """A sha256 over all that is used of the pairs, in hex."""
-        self._own_ids = np.frombuffer(self._own, np.int64).reshape(-1, 2)
+        self._own_ids = np.frombuffer(self._own, np.int64).reshape(-1, 3)
         if not len(self):
             raise TrainingDataError("there is no pair to train on; make some with: medte-train pairs")
         for source in self.sources:
@@ -101,7 +101,7 @@ class PairTable:
         return (column[int(row)].as_py() for row in rows)
 
     def own_ids(self, row: int) -> list[int]:
-        """Return ids of text 1 and text 2; the same text has the same one."""
+        """Return ids of text 1, text 2 and their group; the same text or group has the same one."""
         ids: list[int] = self._own_ids[row].tolist()
         return ids
 
@@ -150,12 +150,12 @@ class PairTable:
     def _note(self, pair: Pair, source: SourceRows, first: int, second: int) -> Row:
         every = {text_id(text): text for text in pair.negatives} if self._most else {}
         others = dict(islice(((one, text) for one, text in every.items() if one not in (first, second)), self._most))
-        self._own.extend((first, second))
+        self._own.extend((first, second, text_id(f"\0{pair.group}") if pair.group else first))
         self._negatives.extend(others)
         self._starts.append(len(self._negatives))
         source.with_negatives += bool(others)
         row = Row(pair.anchor, pair.positive, list(others.values()))
-        self._hash.update(json.dumps([pair.source, *row]).encode())
+        self._hash.update(json.dumps([pair.source, pair.group, *row]).encode())
         return row
 
     def _check(self, source: SourceRows) -> None:

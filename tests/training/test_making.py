@@ -65,6 +65,13 @@ def test_texts_of_one_value_go_together():
     records = [record(n, text=f"text {n}", label=value) for n, value in enumerate(values)]
     pairs = list(same_pairs(records, "s", "jsonl", "label"))
     assert [pair.id for pair in pairs] == ["0+2", "1+3", "2+5"]
+    assert [pair.group for pair in pairs] == ["a", "b", "a"]
+
+
+def test_pairs_of_one_value_keep_the_ids_of_both_texts():
+    records = [record(n, text=f"text {n}", label="x", hadm_id=n, doi=" ") for n in (7, 9)]
+    (pair,) = same_pairs(records, "s", "jsonl", "label")
+    assert (pair.keys, pair.anchor_keys) == ({"hadm_id": "9"}, {"hadm_id": "7"})
 
 
 def test_what_is_left_out_is_counted(caplog):

@@ -182,6 +182,18 @@ def test_positives_of_the_same_anchor_are_no_negatives(encoder, tmp_path):  # no
     assert not set(fourth.negatives) & {first.positive, fourth.positive}
 
 
+def test_texts_of_a_group_are_no_negatives_of_one_another(encoder, tmp_path):  # noqa: F811
+    grouped = [replace(pair, group=pair.id.partition("-")[0]) for pair in PAIRS]
+    write_pairs(tmp_path / "a.jsonl", grouped)
+
+    miner(encoder, relative_margin=0.0).mine([str(tmp_path / "a.jsonl")], tmp_path / "out")
+
+    kin = {pair.positive: pair.group for pair in grouped}
+    mined = list(read_pairs([tmp_path / "out"]))
+    assert sum(len(one.negatives) for one in mined) > 30
+    assert not any(kin[text] == one.group for one in mined for text in one.negatives)
+
+
 def test_sources_are_apart_unless_asked_otherwise(encoder, tmp_path):  # noqa: F811
     others = [Pair(f"x{n}", "others", f"Title {n}", f"{topic} is an illness.") for n, topic in enumerate(CONDITIONS)]
     write_pairs(tmp_path / "a.jsonl", [*PAIRS[:6], *others, *PAIRS[6:]])

@@ -10,7 +10,7 @@ from medte_train.pair_files import pair_paths, read_pairs, write_pairs
 
 PAIRS = [
     Pair("1", "pubmed", "Acromegaly", "A disorder of growth hormone.", ("Gigantism.",), {"pmid": "1"}),
-    Pair("2", "pubmed", "Gout überall", "Uric acid\u2028in joints."),
+    Pair("2", "pubmed", "Gout überall", "Uric acid\u2028in joints.", anchor_keys={"pmid": "2"}, group="gout"),
 ]
 
 
@@ -56,6 +56,8 @@ def test_a_lone_surrogate_is_replaced(tmp_path):
         ({"negatives": "text"}, "field 'negatives' is not a list"),
         ({"negatives": ["text", ""]}, "field 'negatives' is not a list of strings that are not blank"),
         ({"keys": {"pmid": 3}}, "field 'keys' is not an object of strings"),
+        ({"anchor_keys": ["pmid"]}, "field 'anchor_keys' is not an object of strings"),
+        ({"group": 3}, "field 'group' is not a string"),
     ],
 )
 def test_a_row_that_is_no_pair_is_named(tmp_path, change, message):

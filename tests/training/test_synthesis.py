@@ -125,6 +125,7 @@ def test_triplets_are_passages_of_the_note_that_they_name(asker):
         assert (own[start:end],) == one.negatives
         assert one.anchor.endswith(f"case {one.note[1:]}")
         assert one.keys == {"note": one.note}
+        assert one.group == one.note
         assert one.id.startswith(f"{one.note}#")
     assert len({one.id for one in found}) == 18
     report = synthesis.report()

@@ -36,7 +36,7 @@ def test_repeated_texts_are_left_out_and_counted(tmp_path):
     assert first == {"source": "a", "pairs": 2, "read": 4, "repeated": 1, "same": 1, "with_negatives": 0}
     assert second["pairs"] == 2  # a text 1 may come again in another source
     assert [one.lower() for one in table[3].negatives] == ["shock", "chill"]
-    assert table.own_ids(3) == [text_id("Sepsis"), text_id("An infection.")]
+    assert set(table.own_ids(3)) == {text_id("Sepsis"), text_id("An infection.")}
     assert list(table.negative_ids(3)) == [text_id("shock"), text_id("chill")]
     assert list(table.negative_ids(0)) == []
 
