@@ -213,7 +213,7 @@ def training_pairs(config: Config, folder: Path) -> Iterator[Pair]:
 
 
 def _clean(cleaned: Decontamination, path: str, target: Path, on_removed: _Tell) -> None:
-    kept = write_pairs(target, cleaned.keep(read_pairs([path]), on_removed))
+    kept = write_pairs(target, cleaned.keep(read_pairs([path]), on_removed), [path])
     if kept:
         logger.info("%s: %d pairs kept in %s", Path(path).name, kept, target)
     else:

@@ -188,7 +188,7 @@ def _digest_of_both(first: Sequence[str], second: Sequence[str]) -> bytes:
 
 def _digits(value: str) -> str:
     found = re.search(r"\d+", value)
-    return found[0].lstrip("0") if found else ""
+    return found[0].lstrip("0") or "0" if found else ""
 
 
 def _doi(value: str) -> str:

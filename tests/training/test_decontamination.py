@@ -177,6 +177,7 @@ def test_files_are_written_anew_with_a_report(tmp_path):
     texts.write_text(LONG)
     write_pairs(data / "a.jsonl.gz", [pair(1), pair(2, anchor=LONG)])
     write_pairs(data / "b.jsonl", [pair(3, source="b", hadm_id="7", subject_id="1")])
+    (data / "a.jsonl.gz").chmod(0o640)
 
     result = invoke("decontaminate", data, "--against", texts, "--out", out, "--json", "--quiet")
 
@@ -184,6 +185,8 @@ def test_files_are_written_anew_with_a_report(tmp_path):
     assert [one.id for one in read_pairs([out])] == ["1", "3"]
     assert sorted(path.name for path in out.iterdir()) == ["a.jsonl.gz", "b.jsonl", REPORT, REMOVED]
     assert json.loads(result.stdout) == json.loads((out / REPORT).read_text())
+    modes = [(out / name).stat().st_mode & 0o777 for name in ("a.jsonl.gz", "b.jsonl")]
+    assert modes == [0o640, 0o600]
     with (out / REMOVED).open(newline="") as file:
         assert list(csv.reader(file)) == [["source", "id", "kind", "tasks"], ["train", "2", "exact", str(texts)]]
     before = {path.name: path.read_bytes() for path in out.iterdir()}

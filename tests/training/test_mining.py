@@ -213,9 +213,11 @@ def test_sources_are_apart_unless_asked_otherwise(encoder, tmp_path):  # noqa: F
 def test_negatives_that_a_pair_has_stay_before_the_new_ones(encoder, tmp_path):  # noqa: F811
     first = replace(PAIRS[0], negatives=("Something written by hand.", PAIRS[1].positive))
     write_pairs(tmp_path / "a.jsonl", [first, *PAIRS[1:]])
+    (tmp_path / "a.jsonl").chmod(0o600)
     source = [str(tmp_path / "a.jsonl")]
 
     miner(encoder, num_negatives=2, relative_margin=0.0).mine(source, tmp_path / "more")
+    assert (tmp_path / "more" / "a.jsonl").stat().st_mode & 0o777 == 0o600
     miner(encoder, num_negatives=2, relative_margin=0.0, fresh=True).mine(source, tmp_path / "fresh")
 
     more, fresh = (next(read_pairs([tmp_path / name])) for name in ("more", "fresh"))

@@ -148,7 +148,7 @@ def test_ids_of_preprints_alone_have_versions():
     assert canonical("doi", "10.1000/av2") == "10.1000/av2"
 
 
-@pytest.mark.parametrize(("kind", "value"), [("doi", ""), ("doi", "n/a"), ("pmid", "PMID: 0"), ("note_id", " ")])
+@pytest.mark.parametrize(("kind", "value"), [("doi", ""), ("doi", "n/a"), ("pmid", "unknown"), ("note_id", " ")])
 def test_what_is_no_id_is_not_compared(kind, value):
     overlap = Overlap()
     overlap.add("task", ["A text that nobody else has."], {kind: value, "hadm_id": "7"})
