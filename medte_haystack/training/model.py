@@ -14,7 +14,7 @@ from torch import Tensor
 from medte_haystack.encoder.backends.sentence_transformers import misfits, quiet
 from medte_haystack.encoder.files import ModelFiles
 from medte_haystack.encoder.models import Pooling as PoolingName
-from medte_haystack.errors import ModelError, TrainingOutputError
+from medte_haystack.errors import ModelError, TrainingConfigError, TrainingOutputError
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -91,6 +91,22 @@ def save_model(model: "SentenceTransformer", folder: Path, card: str | None = No
 def write_files(model: "SentenceTransformer", folder: Path) -> None:
     """Write a model's files. The library's own model card would hold texts of the training data, and is not made."""
     model.save_pretrained(str(folder), create_model_card=False)
+
+
+def check_finite(model: "SentenceTransformer", step: int) -> None:
+    """Check that a model's weights are numbers.
+
+    :raises TrainingConfigError: If one is not.
+    """
+    if not all(torch.isfinite(weights).all() for weights in model.parameters()):
+        raise no_number("a weight is not finite", step)
+
+
+def no_number(what: str, step: int) -> TrainingConfigError:
+    """Return the error for a loss or weights that are no numbers."""
+    return TrainingConfigError(
+        f"{what} at step {step}; lower optimiser.learning_rate, set optimiser.clip, or compute in fp32"
+    )
 
 
 def unwritten(place: Path, error: Exception) -> TrainingOutputError:

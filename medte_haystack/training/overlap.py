@@ -26,6 +26,7 @@ SHORT: Kind = "short"
 """A text of fewer than `EXACT_WORDS` that occurs with another counterpart, which may be chance."""
 
 _LINKED = "subject_id"
+_OF_PATIENTS = frozenset({"hadm_id", "note_id", _LINKED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,11 @@ class Overlap:
         for first, second in combinations(rows, 2):
             if min(len(first), len(second)) < self.exact_words:
                 self._pairs[_digest_of_both(first, second)] |= bit
+
+    @property
+    def of_patients(self) -> bool:
+        """Whether ids of patients, their stays or notes are among those that were added."""
+        return any(kind in _OF_PATIENTS for kind, _ in self._ids)
 
     def link(self, pair: Pair) -> None:
         """Learn of which patient a pair is, so that all of a patient is found who occurs with any stay or note."""

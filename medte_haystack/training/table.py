@@ -40,6 +40,7 @@ class SourceRows:
     :param repeated: Left out since their text 1 came before.
     :param same: Left out since both texts are the same.
     :param with_negatives: Kept pairs that have hard negatives.
+    :param incomplete: Left out since they have fewer hard negatives than each must have.
     """
 
     name: str
@@ -48,6 +49,7 @@ class SourceRows:
     repeated: int = 0
     same: int = 0
     with_negatives: int = 0
+    incomplete: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the counts as JSON-able values."""
@@ -58,6 +60,7 @@ class SourceRows:
             "repeated": self.repeated,
             "same": self.same,
             "with_negatives": self.with_negatives,
+            "incomplete": self.incomplete,
         }
 
 
@@ -77,6 +80,8 @@ class PairTable:
     def __init__(self, pairs: Iterable[Pair], folder: Path, *, negatives: int = 0) -> None:
         self.sources: list[SourceRows] = []
         self._most = negatives
+        self.unused = 0
+        """Pairs whose hard negatives are not asked for."""
         self._own = array("q")
         self._negatives, self._starts = array("q"), array("q", [0])
         self._hash = hashlib.sha256()
@@ -108,6 +113,21 @@ class PairTable:
     def negative_ids(self, row: int) -> Sequence[int]:
         """Return ids of the hard negatives."""
         return self._negatives[self._starts[row] : self._starts[row + 1]]
+
+    def keep_complete(self, *, together: bool) -> None:
+        """Leave out pairs with fewer hard negatives than were asked for, of sources in which any pair has some.
+
+        :param together: Whether all sources count as one.
+        :raises TrainingDataError: If a source has none left that could share a batch.
+        """
+        complete = np.diff(np.asarray(self._starts)) == self._most
+        anywhere = together and any(source.with_negatives for source in self.sources)
+        for source in self.sources:
+            if anywhere or source.with_negatives:
+                kept = source.rows[complete[source.rows]]
+                source.incomplete = len(source.rows) - len(kept)
+                source.rows, source.with_negatives = kept, len(kept)
+                self._check(source)
 
     def _write(self, pairs: Iterable[Pair], folder: Path) -> "pa.Table":
         import pyarrow as pa
@@ -154,6 +174,7 @@ class PairTable:
         self._negatives.extend(others)
         self._starts.append(len(self._negatives))
         source.with_negatives += bool(others)
+        self.unused += not self._most and bool(pair.negatives)
         row = Row(pair.anchor, pair.positive, list(others.values()))
         self._hash.update(json.dumps([pair.source, pair.group, *row]).encode())
         return row
@@ -163,7 +184,8 @@ class PairTable:
         if different < 2:
             raise TrainingDataError(
                 f"source {source.name!r} cannot be trained on: of {source.read:,} pairs {source.repeated:,} repeat a"
-                f" text 1, {source.same:,} have twice the same text, and the {len(source.rows):,} others have"
+                f" text 1, {source.same:,} have twice the same text, {source.incomplete:,} have too few hard negatives"
+                f" for several devices, and the {len(source.rows):,} others have"
                 f" {different} different text 2; a batch takes two. Leave the source out",
                 source=source.name,
                 pairs=source.read,

@@ -14,7 +14,7 @@ from medte_eval.tasks import UnknownTaskError
 from medte_eval.tasks.benchmark import BENCHMARK
 from medte_eval.tasks.benchmark.sources import SOURCES
 from medte_haystack.errors import TrainingConfigError, TrainingDataError, TrainingOutputError
-from medte_haystack.training.config import Config
+from medte_haystack.training.config import Config, Evaluation
 from medte_haystack.training.pairs import Pair
 from medte_train.cli import app
 from medte_train.decontamination import REMOVED, REPORT, Decontamination, decontaminate, training_pairs
@@ -305,15 +305,28 @@ def test_a_run_leaves_out_what_its_evaluation_holds_and_reports_it(of_run, tmp_p
     assert [one.id for one in both] == ["1"]
 
 
+def test_a_run_that_names_nothing_is_kept_free_of_the_benchmark(of_run, builder, tmp_path):  # noqa: F811
+    builder().build(BENCHMARK["MedQuADRetrieval"])
+    settings = of_run(tasks=())
+    settings = settings.model_copy(update={"evaluation": Evaluation(data_dir=str(tmp_path / "tasks"))})
+
+    assert len(list(training_pairs(settings, tmp_path))) == 3
+    assert list(json.loads((tmp_path / REPORT).read_text())["against"]) == ["MedQuADRetrieval"]
+
+
 @pytest.mark.parametrize(
     ("given", "why"),
     [({"tasks": ()}, "evaluation.tasks and data.decontaminate_against name none"), ({"decontaminate": False}, "asked")],
 )
 def test_a_run_that_leaves_nothing_out_says_so(given, why, of_run, tmp_path, caplog, monkeypatch):
+    monkeypatch.setenv("MEDTE_CACHE", str(tmp_path))
     monkeypatch.setattr("medte_train.decontamination.logger", logging.getLogger("cleaned"))
+
+    (tmp_path / REPORT).write_text("{}")  # of an earlier try
 
     assert [one.id for one in training_pairs(of_run(**given), tmp_path)] == ["1", "2", "3"]
 
+    assert not (tmp_path / REPORT).exists()
     assert why in caplog.text
 
 
