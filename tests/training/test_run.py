@@ -217,7 +217,7 @@ def test_two_runs_do_not_share_a_folder(config, tmp_path):
 def test_the_best_weights_are_kept_and_training_stops(config, tmp_path):
     scores = iter([0.1, 0.2, 0.5, 0.4, 0.3, 0.5])  # of the base, and after 1, 2, 3, 4 steps; of the model
     evaluation = {"tasks": ["T"], "every": 1, "keep_best": True, "patience": 2, "score": "T"}
-    settings = config(evaluation=evaluation, checkpoints={"every": None, "keep": 1}, run={"steps": 50})
+    settings = config(evaluation=evaluation, checkpoints={"every": None, "keep": 3}, run={"steps": 50})
     found = train(settings, PAIRS, tmp_path, lambda folder: {"T": next(scores), "mean": 0.0})
     assert found.steps == 4
     best, last = weights(tmp_path / "checkpoint-2"), weights(tmp_path / "model")
