@@ -195,7 +195,7 @@ def training_pairs(config: Config, folder: Path) -> Iterator[Pair]:
     """
     data, evaluation = config.data, config.evaluation
     names = list(dict.fromkeys((*evaluation.tasks, *data.decontaminate_against)))
-    if not names and _is_built(evaluation.data_dir):
+    if data.decontaminate and not names and _is_built(evaluation.data_dir):
         names = [NAME]
     if not data.decontaminate or not names:
         why = "evaluation.tasks and data.decontaminate_against name none" if data.decontaminate else "as asked"

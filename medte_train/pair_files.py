@@ -77,7 +77,7 @@ def write_pairs(path: str | os.PathLike[str], pairs: Iterable[Pair], sources: It
 def _write(path: Path, pairs: Iterable[Pair], sources: Iterable[str]) -> int:
     count = 0
     allowed = 0o777
-    for source in sources:
+    for source in filter(os.path.exists, sources):
         allowed &= Path(source).stat().st_mode
     path.parent.mkdir(parents=True, exist_ok=True)
     for old in path.parent.glob(f".{escape(path.name)}.*.part"):  # of a process that was killed
