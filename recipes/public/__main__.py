@@ -47,7 +47,7 @@ ABLATION: Mapping[str, Variant] = MappingProxyType(
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Do what is asked for, print a table and write `results.json`."""
+    """Do what is asked for, print a table and write `NAME-dev.json` or `NAME-test.json`."""
     chosen = _parser().parse_args(arguments)
     place: Path = chosen.out.resolve()
     lay_out(Files(chosen.medquad, chosen.scifact, chosen.pubmed, chosen.pubmedqa, chosen.abstracts), place)

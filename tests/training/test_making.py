@@ -193,6 +193,28 @@ def test_notes_pair_their_diagnosis_with_what_led_to_it():
     assert pair == Pair("5", "mimic", "Sepsis.", "Chills.\nFever.", keys={"hadm_id": "5", "subject_id": "7"})
 
 
+def test_limits_are_of_all_categories_and_of_training_questions():
+    words = "one two three four five"
+
+    class Pages:
+        def pages(self, category, depth, limit):
+            sections = {"a": f"{category} {words}", "b": words}
+            yield from (SimpleNamespace(id=f"{category} {n}", sections=sections) for n in range(limit))
+
+    class Questions:
+        def questions(self):
+            for n in range(20):
+                split = "test" if n < 10 else "train"
+                yield SimpleNamespace(id=str(n), split=split, question="q", explanation="e", options=["o"], answer=0)
+            pytest.fail("read on behind the limit")
+
+    found = [pair.id.partition("#")[0] for pair in ORIGINS["wikipedia"].pairs(Pages(), 12)]
+    assert len(found) == 12
+    assert len({name.rpartition(" ")[0] for name in found}) == 4  # three of each, as there are five
+    for name in ("medmcqa", "medqa"):
+        assert [pair.id for pair in ORIGINS[name].pairs(Questions(), 3)] == ["10", "11", "12"]
+
+
 def test_the_sources_are_listed(call):
     shown = call("--from", "list").stdout
     assert all(name in shown for name in ORIGINS)
