@@ -11,18 +11,21 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Self
 
+from es_ingest.records import ReadError
 from medte_eval.files import write_whole
-from medte_eval.tasks import UnknownTaskError
+from medte_eval.tasks import UnknownTaskError, find_tasks
+from medte_eval.tasks.benchmark import NAME
 from medte_haystack.errors import TrainingConfigError, TrainingDataError, TrainingOutputError
 from medte_haystack.training.config import Config
 from medte_haystack.training.overlap import BEGINNING, KINDS, SHORT, Found, Overlap
 from medte_haystack.training.pairs import Pair
+from medte_haystack.training.record import DECONTAMINATION
 from medte_train.evaluated import evaluated
 from medte_train.pair_files import pair_paths, read_pairs, targets_in, write_pairs
 
 logger = logging.getLogger(__name__)
 
-REPORT = "decontamination.json"
+REPORT = DECONTAMINATION
 REMOVED = "removed.csv"
 
 Source = str | PathLike[str]
@@ -113,8 +116,9 @@ class Decontamination:
 
         Evaluation data knows stays; that a stay is of a patient whose others are to go as well is told by pairs.
         """
-        for pair in pairs:
-            self.overlap.link(pair)
+        if self.overlap.of_patients:
+            for pair in pairs:
+                self.overlap.link(pair)
 
     def keep(self, pairs: Iterable[Pair], on_removed: _Tell | None = None) -> Iterator[Pair]:
         """Stream the pairs that do not occur in evaluation data, without hard negatives that do.
@@ -182,6 +186,8 @@ def decontaminate(cleaned: Decontamination, sources: Iterable[Source], out: Path
 def training_pairs(config: Config, folder: Path) -> Iterator[Pair]:
     """Stream the pairs of a run without what occurs in its evaluation data, unless it is told to keep that.
 
+    Where it names none, this is what is built of the benchmark.
+
     :param folder: Of the run, which exists once pairs are asked for; gets `REPORT` when all have been read.
     :raises ReadError: If pairs, a task's data or a file cannot be read.
     :raises TrainingConfigError: If a name is neither a file nor a task.
@@ -189,9 +195,12 @@ def training_pairs(config: Config, folder: Path) -> Iterator[Pair]:
     """
     data, evaluation = config.data, config.evaluation
     names = list(dict.fromkeys((*evaluation.tasks, *data.decontaminate_against)))
+    if data.decontaminate and not names and _is_built(evaluation.data_dir):
+        names = [NAME]
     if not data.decontaminate or not names:
         why = "evaluation.tasks and data.decontaminate_against name none" if data.decontaminate else "as asked"
         logger.warning("pairs that occur in evaluation data are not left out: %s", why)
+        (folder / REPORT).unlink(missing_ok=True)
         yield from read_pairs(data.pairs)
         return
     paths = {"data": evaluation.data, "data_dir": evaluation.data_dir}
@@ -212,8 +221,16 @@ def training_pairs(config: Config, folder: Path) -> Iterator[Pair]:
         raise _unwritten(folder, error) from error
 
 
+def _is_built(data_dir: str | None) -> bool:
+    """Tell whether any of the benchmark's tasks is built."""
+    try:
+        return bool(find_tasks([NAME], data_dir=None if data_dir is None else Path(data_dir)))
+    except ReadError:
+        return False
+
+
 def _clean(cleaned: Decontamination, path: str, target: Path, on_removed: _Tell) -> None:
-    kept = write_pairs(target, cleaned.keep(read_pairs([path]), on_removed))
+    kept = write_pairs(target, cleaned.keep(read_pairs([path]), on_removed), [path])
     if kept:
         logger.info("%s: %d pairs kept in %s", Path(path).name, kept, target)
     else:

@@ -83,7 +83,10 @@ def _of_file(path: str) -> Iterator[Row]:
     if path.lower().endswith(_TEXT_FILES):
         yield from (Row((line.decode("utf-8", "replace"),)) for _, line in _good(read_lines(path)))
     elif path.lower().endswith(SUFFIXES):
-        yield from (_of_values(row) for _, row in _good(json_rows(path)))
+        for _, row in _good(json_rows(path)):
+            yield _of_values(row)
+            if isinstance(row.get("anchor_keys"), Mapping):  # of a pair
+                yield _of_values({"keys": row["anchor_keys"]})
     else:
         yield from map(_of_record, _good(read([path], detect([path]))))
 
@@ -110,7 +113,7 @@ def _of_values(row: Mapping[str, Any]) -> Row:
             keys[kind] = str(value)
         elif name == "keys" and isinstance(value, Mapping):  # of a pair
             keys |= {kind: str(one) for kind, one in value.items()}
-        else:
+        elif name != "anchor_keys":
             texts += _strings(value)
     return Row(tuple(texts), keys)
 

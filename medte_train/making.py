@@ -83,8 +83,8 @@ def half_pairs(records: Iterable[Record], source: str, format: str) -> Iterator[
 def same_pairs(records: Iterable[Record], source: str, format: str, field: str) -> Iterator[Pair]:  # noqa: A002
     """Pair the texts of records that share a value of a metadata field, each with the next of its value.
 
-    With ``note_id``, ``document_id`` or a label: sections of a note, answers about one disease, texts of one class.
-    One record is held for each value.
+    With ``note_id`` or ``document_id``: sections of a note, answers about one disease. Pairs of one value are a group,
+    so there must be many more values than a batch has pairs. One record is held for each value.
 
     :param field: The field; of a list each value counts.
     """
@@ -96,7 +96,10 @@ def same_pairs(records: Iterable[Record], source: str, format: str, field: str) 
             last[one] = record
             if before is not None:
                 name = f"{before.id}+{record.id}"
-                yield Pair(name, source, before.text, record.text, keys=keys_of(record, format))
+                keys, anchor_keys = keys_of(record, format), keys_of(before, format)
+                yield Pair(
+                    name, source, before.text, record.text, (), keys, {} if anchor_keys == keys else anchor_keys, one
+                )
 
 
 def _text(record: Record, name: str) -> str:
@@ -115,4 +118,5 @@ def keys_of(record: Record, format: str) -> dict[str, str]:  # noqa: A002
     """
     kind = _ID_KINDS.get(format)
     named = {} if kind is None else {kind: record.id}
-    return named | {key: str(record.meta[name]) for name, key in _KEYS.items() if name in record.meta}
+    named |= {key: str(record.meta[name]) for name, key in _KEYS.items() if record.meta.get(name) is not None}
+    return {key: value for key, value in named.items() if value.strip()}

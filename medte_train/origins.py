@@ -8,7 +8,7 @@ import datetime
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from types import MappingProxyType
 from typing import Any
 
@@ -43,14 +43,14 @@ class Origin:
 
 
 def _wikipedia(source: Any, limit: int) -> Iterator[Pair]:
-    for page in _pages(source, limit):
+    for page in islice(_pages(source, -(-limit // len(_WIKIPEDIA))), limit):
         texts = [text for text in page.sections.values() if len(text.split()) >= 5]
         for number, (first, second) in enumerate(pairwise(texts), start=1):
             yield Pair(f"{page.id}#{number}", "wikipedia", first, second, keys={"wikipedia": str(page.id)})
 
 
 def _pages(source: Any, limit: int) -> Iterator[Any]:
-    """Stream the pages of all categories; an export need not have each of them."""
+    """Stream the pages of all categories, so many of each; an export need not have each of them."""
     lacking = []
     for category in _WIKIPEDIA:
         try:
@@ -83,15 +83,17 @@ def _preprints(server: str) -> Callable[[Any, int], Iterator[Pair]]:
 
 
 def _medmcqa(source: Any, limit: int) -> Iterator[Pair]:
-    for number, one in enumerate(source.questions()):
-        if number < limit and one.split == _TRAIN:
-            yield Pair(one.id, "medmcqa", one.question, one.explanation, keys={"medmcqa": one.id})
+    for one in islice(_of_training(source), limit):
+        yield Pair(one.id, "medmcqa", one.question, one.explanation, keys={"medmcqa": one.id})
 
 
 def _medqa(source: Any, limit: int) -> Iterator[Pair]:
-    for number, one in enumerate(source.questions()):
-        if number < limit and one.split == _TRAIN:
-            yield Pair(one.id, "medqa", one.question, one.options[one.answer], keys={"medqa": one.id})
+    for one in islice(_of_training(source), limit):
+        yield Pair(one.id, "medqa", one.question, one.options[one.answer], keys={"medqa": one.id})
+
+
+def _of_training(source: Any) -> Iterator[Any]:
+    return (one for one in source.questions() if one.split == _TRAIN)
 
 
 def _medquad(source: Any, limit: int) -> Iterator[Pair]:

@@ -23,6 +23,9 @@ from es_ingest.records import Malformed, ReadError
 from medte_haystack.errors import TrainingOutputError
 from medte_haystack.training.pairs import Pair, PairError, pair_of
 
+_OF_PATIENTS = frozenset({"hadm_id", "note_id", "subject_id"})
+_CLOSED = 0o600
+
 
 def read_pairs(sources: Iterable[str | os.PathLike[str]]) -> Iterator[Pair]:
     """Stream the pairs of files, one file after the other.
@@ -52,36 +55,48 @@ def pair_paths(sources: Iterable[str | os.PathLike[str]]) -> list[str]:
     return paths
 
 
-def write_pairs(path: str | os.PathLike[str], pairs: Iterable[Pair]) -> int:
+def write_pairs(path: str | os.PathLike[str], pairs: Iterable[Pair], sources: Iterable[str] = ()) -> int:
     """Write pairs so that another file of this name stays until this one is complete and on disk.
+
+    Pairs of patients, as their ids tell, are closed to other users.
 
     :param path: The file; one that ends in ``.gz`` or ``.zst`` is packed.
     :param pairs: Streamed.
+    :param sources: Files that they come from: who may not read one of these may not read it.
     :returns: How many they were.
     :raises TrainingOutputError: If it cannot be written; then nothing is left of it.
     """
     try:
-        return _write(Path(path), pairs)
+        return _write(Path(path), pairs, sources)
     except OSError as error:
         raise TrainingOutputError(
             f"{path} cannot be written: {error.strerror or error}; free space or name another file", path=str(path)
         ) from error
 
 
-def _write(path: Path, pairs: Iterable[Pair]) -> int:
+def _write(path: Path, pairs: Iterable[Pair], sources: Iterable[str]) -> int:
     count = 0
+    allowed = 0o777
+    for source in filter(os.path.exists, sources):
+        allowed &= Path(source).stat().st_mode
     path.parent.mkdir(parents=True, exist_ok=True)
     for old in path.parent.glob(f".{escape(path.name)}.*.part"):  # of a process that was killed
         old.unlink(missing_ok=True)
     half = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
     try:
+        half.touch()
+        allowed &= half.stat().st_mode
+        half.chmod(_CLOSED)
         with half.open("wb") as file:
             with _packed(file, path.suffix.lower()) as packed:
                 for pair in pairs:
                     count += 1
+                    if not _OF_PATIENTS.isdisjoint((*pair.keys, *pair.anchor_keys)):
+                        allowed &= _CLOSED
                     packed.write(json.dumps(pair.to_row(), ensure_ascii=False).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
+        half.chmod(allowed)
         half.replace(path)
     finally:
         half.unlink(missing_ok=True)

@@ -57,7 +57,7 @@ class Settings:
         return Config.model_validate(
             {
                 "model": {"base": self.model, "max_tokens": self.max_tokens},
-                "batches": {"size": self.batch},
+                "batches": {"size": self.batch, "smallest": self.batch},
                 "loss": loss,
                 "run": {**run, "gradient_checkpointing": self.gradient_checkpointing},
                 "checkpoints": {"every": 10**9},
@@ -127,7 +127,7 @@ def train_theirs(settings: Settings, folder: Path) -> list[float]:
         train_dataset=Dataset.from_dict(
             {"anchor": [row.anchor for row in rows], "positive": [row.positive for row in rows]}
         ),
-        loss=make_loss(model, config.loss, settings.batch),
+        loss=make_loss(model, config.loss.model_copy(update={"mini_batch_tokens": None}), settings.batch),
         callbacks=[Clock()],
     )
     trainer.remove_callback(PrinterCallback)

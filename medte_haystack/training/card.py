@@ -1,11 +1,14 @@
 """The card of a trained model: what it was trained on and how, and what came of it. Never a text of the data."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 _SHOWN = frozenset({"model", "data", "batches", "loss", "optimiser", "run", "output"})
 _OF_THE_MACHINE = frozenset({"base", "pairs", "device", "workers", "log_every"})
+_TOLD_APART = frozenset({"decontaminate", "decontaminate_against"})
 
 
 def write_card(
@@ -14,6 +17,7 @@ def write_card(
     steps: int,
     history: Sequence[Mapping[str, float]],
     scores: Mapping[str, Mapping[str, float]],
+    cleaned: Mapping[str, Any],
 ) -> str:
     """Return a README.md with the metadata that the Hugging Face hub reads.
 
@@ -22,6 +26,7 @@ def write_card(
     :param steps: Batches trained on.
     :param history: The trainer's lines of numbers.
     :param scores: As in `Trained`.
+    :param cleaned: Report of what was left out as evaluation data holds it; empty if nothing was compared.
     """
     config, base = record["config"], record["base"]
     parts = [
@@ -29,8 +34,8 @@ def write_card(
         f"# A medical embedding model from {base['name']}",
         "",
         f"Trained by `medte-train run` from {base['name']} (weights sha256 `{base['weights_sha256'][:12]}`) on"
-        f" {sum(source['pairs'] for source in sources):,} pairs of texts, {steps:,} batches of up to"
-        f" {config['batches']['size']}. {_negatives(config)}",
+        f" {steps:,} batches of up to {config['batches']['size']}, drawn from"
+        f" {sum(source['pairs'] for source in sources):,} pairs of texts. {_negatives(config)}",
         "",
         *_dimensions(config),
         "## Data",
@@ -52,7 +57,8 @@ def write_card(
         f"The sha256 over all of them is `{record['pairs_sha256'][:12]}`. Check the licences of the data before you"
         " pass the weights on.",
         "",
-        *_scores(scores, history),
+        *_decontamination(cleaned),
+        *_scores(scores, history, config["evaluation"]),
         "## Settings",
         "",
         "```toml",
@@ -76,8 +82,27 @@ def _settings(config: Mapping[str, Mapping[str, Any]]) -> list[str]:
     lines = []
     for name in (name for name in config if name in _SHOWN):
         given = {key: value for key, value in config[name].items() if value not in (None, [], {})}
-        lines += [f"[{name}]", *(f"{key} = {json.dumps(given[key])}" for key in given if key not in _OF_THE_MACHINE)]
+        shown = (key for key in given if key not in _OF_THE_MACHINE | _TOLD_APART)
+        lines += [f"[{name}]", *(f"{key} = {_toml(given[key])}" for key in shown)]
     return lines
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{json.dumps(key)} = {_toml(one)}" for key, one in value.items()) + "}"
+    return json.dumps(Path(value).name if isinstance(value, str) and Path(value).is_dir() else value)
+
+
+def _decontamination(cleaned: Mapping[str, Any]) -> list[str]:
+    lines = ["## Decontamination", ""]
+    if not cleaned:
+        return [*lines, "None: the pairs were not compared with any evaluation data, and may hold some of it.", ""]
+    counts: Counter[str] = Counter()
+    for source in cleaned["sources"].values():
+        counts.update({task: sum(found.values()) for task, found in source["tasks"].items()})
+    rows = ((task.rpartition("/")[2], f"{rows:,}", f"{counts[task]:,}") for task, rows in cleaned["against"].items())
+    head = ("evaluation data", "rows", "pairs left out that occur in it")
+    return [*lines, *_table(head, rows), ""]
 
 
 def _front_matter(licence: str | None, base: Mapping[str, Any]) -> list[str]:
@@ -112,9 +137,14 @@ def _dimensions(config: Mapping[str, Any]) -> list[str]:
     return [*lines, ""] if lines else []
 
 
-def _scores(scores: Mapping[str, Mapping[str, float]], history: Sequence[Mapping[str, float]]) -> list[str]:
+def _scores(
+    scores: Mapping[str, Mapping[str, float]], history: Sequence[Mapping[str, float]], evaluation: Mapping[str, Any]
+) -> list[str]:
     if not scores:
         return []
+    told = "Main scores of `medte-eval`'s tasks."
+    if evaluation["keep_best"]:
+        told += f" The weights were chosen by them ({evaluation['score']}), so they are no test of this model."
     names = list(scores.get("model") or scores.get("base") or ())
     rows: list[tuple[str, ...]] = []
     if base := scores.get("base"):
@@ -126,7 +156,7 @@ def _scores(scores: Mapping[str, Mapping[str, float]], history: Sequence[Mapping
     ]
     if final := scores.get("model"):
         rows.append(("**this model**", *_numbers(final, names)))
-    return ["## Scores", "", "Main scores of `medte-eval`'s tasks.", "", *_table(("", *names), rows), ""]
+    return ["## Scores", "", told, "", *_table(("", *names), rows), ""]
 
 
 def _numbers(scores: Mapping[str, float], names: Iterable[str]) -> list[str]:

@@ -20,8 +20,6 @@ class Collator:
     :param anchor_prefix: Put before texts 1.
     :param passage_prefix: Put before the others.
     :param padding: Token id of padding.
-    :param negatives: Hard negatives of every row, where devices exchange theirs and so must have equally many; rows
-        with fewer repeat theirs. None for as many as each has.
     """
 
     def __init__(
@@ -31,12 +29,10 @@ class Collator:
         anchor_prefix: str = "",
         passage_prefix: str = "",
         padding: int = 0,
-        negatives: int | None = None,
     ) -> None:
         self._anchors, self._passages = anchors, passages
         self._anchor_prefix, self._passage_prefix = anchor_prefix, passage_prefix
         self._padding = padding
-        self._count = negatives
 
     def __call__(self, rows: Sequence[Row]) -> dict[str, Tensor]:
         """Return token ids and attention masks, int64, shape (texts, longest), of anchors, positives and negatives.
@@ -47,14 +43,9 @@ class Collator:
         order = sorted(range(len(rows)), key=lambda row: -len(positives[row]))  # if memory is short, then at once
         anchors = self._anchors([self._anchor_prefix + rows[row].anchor for row in order]).ids
         columns = {"anchor": anchors, "positive": [positives[row] for row in order]}
-        if negatives := [text for row in rows for text in self._negatives(row)]:
+        if negatives := [text for row in rows for text in row.negatives]:
             columns["negative"] = sorted(self._tokens(negatives), key=len, reverse=True)
         return {f"{name}_{part}": tensor for name, ids in columns.items() for part, tensor in self._padded(ids).items()}
-
-    def _negatives(self, row: Row) -> list[str]:
-        if self._count is None or not row.negatives:
-            return row.negatives
-        return [row.negatives[place % len(row.negatives)] for place in range(self._count)]
 
     def _tokens(self, passages: Sequence[str]) -> list[list[int]]:
         return self._passages([self._passage_prefix + text for text in passages]).ids

@@ -148,7 +148,7 @@ class Checkpoints(_Table):
     """Checkpoints.
 
     :param every: Steps; None for those of the evaluation, else 500.
-    :param keep: How many stay; the best stays beside them.
+    :param keep: How many stay, the best among them.
     """
 
     every: Positive | None = None

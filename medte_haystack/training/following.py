@@ -9,7 +9,7 @@ from typing import Any
 from torch.utils.tensorboard import SummaryWriter
 from transformers import TrainerCallback, TrainerState, TrainingArguments
 
-from medte_haystack.errors import TrainingConfigError
+from medte_haystack.training.model import no_number
 from medte_haystack.training.record import LOG, write_text
 
 logger = logging.getLogger(__name__)
@@ -48,10 +48,7 @@ class Following(TrainerCallback):
         :raises TrainingConfigError: If the loss is no number any more.
         """
         if not math.isfinite((logs or {}).get("loss", 0.0)):
-            raise TrainingConfigError(
-                f"the loss is {(logs or {})['loss']} at step {state.global_step}; lower optimiser.learning_rate, set"
-                " optimiser.clip, or compute in fp32"
-            )
+            raise no_number(f"the loss is {(logs or {})['loss']}", state.global_step)
         lines = (json.dumps(_clean(entry)) for entry in state.log_history)
         write_text(self._folder / LOG, "".join(f"{line}\n" for line in lines))
         numbers = _clean(logs or {})

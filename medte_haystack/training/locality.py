@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import distributed
 
 from medte_haystack.encoder import Encoder
 from medte_haystack.training.sampling import Rows
@@ -49,7 +50,7 @@ class Localities:
         count = min(2 * epoch + self._first, max(1, len(source.rows) // self._rows_per_cluster))
         if count == 1:
             return [source.rows]
-        labels = self._labels(source, count, epoch)
+        labels = _of_the_first(self._labels(source, count, epoch))
         logger.info("%s, epoch %d: batches from %d regions", source.name, epoch + 1, count)
         return [source.rows[labels == label] for label in range(count) if (labels == label).any()]
 
@@ -66,6 +67,15 @@ class Localities:
         return np.concatenate([means.predict(self._vectors[part]) for part in parts]).astype(np.int64)
 
 
+def _of_the_first(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the first process's labels: another's may differ where sums are rounded in another order."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return labels
+    box = [labels]
+    distributed.broadcast_object_list(box)
+    return box[0]
+
+
 def embed_positives(table: PairTable, encoder: Encoder, folder: Path) -> NDArray[np.float32]:
     """Return the embeddings of all texts 2, kept in a file that another run on these pairs finds again.
 
@@ -73,7 +83,8 @@ def embed_positives(table: PairTable, encoder: Encoder, folder: Path) -> NDArray
     :returns: Unit vectors by row number, float32, shape (rows, dim), memory-mapped.
     :raises OSError: If the file cannot be written.
     """
-    path = folder / f"positives-{table.fingerprint[:16]}-{encoder.weights_sha256[:16]}-{encoder.max_tokens}.npy"
+    made_by = f"{encoder.weights_sha256[:16]}-{encoder.max_tokens}-{encoder.precision}"
+    path = folder / f"positives-{table.fingerprint[:16]}-{made_by}.npy"
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         logger.info("locality: embedding %s texts 2 with %s", f"{len(table):,}", encoder.spec.name)

@@ -16,19 +16,22 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def make_loss(model: "SentenceTransformer", options: Loss, batch: int, *, devices: int = 1) -> "nn.Module":
+def make_loss(
+    model: "SentenceTransformer", options: Loss, batch: int, *, negatives: int = 0, devices: int = 1
+) -> "nn.Module":
     """Make the loss that the options ask for.
 
     A batch that is computed whole needs no cached gradients (https://arxiv.org/abs/2101.06983), which cost a second
     forward pass.
 
     :param batch: Most pairs of a batch on one device.
+    :param negatives: Most hard negatives of a pair, which are computed together with the texts 2.
     :param devices: How many there are; they then exchange their texts as negatives.
     :raises TrainingConfigError: If the model lacks a dimension of `matryoshka`.
     """
     from sentence_transformers.sentence_transformer import losses
 
-    whole = options.mini_batch >= batch and options.mini_batch_tokens is None
+    whole = options.mini_batch >= batch * (1 + negatives) and options.mini_batch_tokens is None
     cached = partial(
         losses.CachedMultipleNegativesRankingLoss,
         mini_batch_size=options.mini_batch,

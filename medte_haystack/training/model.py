@@ -1,10 +1,11 @@
 """The model in training: loaded from any folder that encoders take, and written as one that they take."""
 
+import re
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import torch
 from safetensors import safe_open
@@ -13,7 +14,7 @@ from torch import Tensor
 from medte_haystack.encoder.backends.sentence_transformers import misfits, quiet
 from medte_haystack.encoder.files import ModelFiles
 from medte_haystack.encoder.models import Pooling as PoolingName
-from medte_haystack.errors import ModelError, TrainingOutputError
+from medte_haystack.errors import ModelError, TrainingConfigError, TrainingOutputError
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -66,21 +67,20 @@ def _names(path: Path) -> list[str]:
 
 
 def save_model(model: "SentenceTransformer", folder: Path, card: str | None = None) -> None:
-    """Write a model as safetensors, with all that encoders ask for; another in this place stays until it is complete.
+    """Write a model as safetensors, with all that encoders ask for.
 
+    :param folder: Which must not exist.
     :param card: Text of its README.md.
     :raises TrainingOutputError: If it cannot be written; then nothing is left of it.
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        half = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".part"))
+        half = folder.with_name(f".{folder.name}.{uuid4().hex[:8]}.part")
         try:
+            half.mkdir()
             write_files(model, half)
             if card is not None:
                 (half / "README.md").write_text(card, encoding="utf-8")
-            half.chmod(0o755)  # mkdtemp's is for this user alone
-            if folder.exists():
-                shutil.rmtree(folder)
             half.rename(folder)
         finally:
             shutil.rmtree(half, ignore_errors=True)
@@ -91,6 +91,22 @@ def save_model(model: "SentenceTransformer", folder: Path, card: str | None = No
 def write_files(model: "SentenceTransformer", folder: Path) -> None:
     """Write a model's files. The library's own model card would hold texts of the training data, and is not made."""
     model.save_pretrained(str(folder), create_model_card=False)
+
+
+def check_finite(model: "SentenceTransformer", step: int) -> None:
+    """Check that a model's weights are numbers.
+
+    :raises TrainingConfigError: If one is not.
+    """
+    if not all(torch.isfinite(weights).all() for weights in model.parameters()):
+        raise no_number("a weight is not finite", step)
+
+
+def no_number(what: str, step: int) -> TrainingConfigError:
+    """Return the error for a loss or weights that are no numbers."""
+    return TrainingConfigError(
+        f"{what} at step {step}; lower optimiser.learning_rate, set optimiser.clip, or compute in fp32"
+    )
 
 
 def unwritten(place: Path, error: Exception) -> TrainingOutputError:
@@ -127,7 +143,7 @@ def _between(trained: Tensor, base: Tensor, base_share: float) -> Tensor:
 
 
 def average_models(trained: ModelFiles, base: ModelFiles, base_share: float, folder: Path) -> None:
-    """Write a model between two; all but the weights is the trained one's, its card included.
+    """Write a model between two; all but the weights is the trained one's, as is its card but for the scores.
 
     :param base_share: See `average`.
     :raises ModelError: If one cannot be loaded, or they have other weights or shapes.
@@ -137,8 +153,16 @@ def average_models(trained: ModelFiles, base: ModelFiles, base_share: float, fol
     model.load_state_dict(average(model.state_dict(), load_model(base).state_dict(), base_share))
     model.truncate_dim = trained.spec.dim if trained.spec.full_dim else None
     card = trained.folder / "README.md"
-    note = f"Its weights are averaged with those of {base.spec.hub_id or base.spec.name}, which have a share of"
-    save_model(model, folder, f"{card.read_text('utf-8')}\n{note} {base_share}.\n" if card.is_file() else None)
+    name = base.spec.hub_id or base.spec.name
+    save_model(model, folder, _averaged(card.read_text("utf-8"), name, base_share) if card.is_file() else None)
+
+
+def _averaged(card: str, base: str, base_share: float) -> str:
+    """Return a model's card as that of an average: its scores are of other weights."""
+    scoreless = re.sub(r"^## Scores\n.*?(?=^## |\Z)", "", card, flags=re.MULTILINE | re.DOTALL)
+    head, mark, rest = scoreless.partition("\n## ")
+    note = f"Afterwards the weights were averaged with those of {base}, which got a share of {base_share:g} (WiSE-FT)."
+    return f"{head}\n{note} Scores were not measured since.\n{mark}{rest}"
 
 
 def describe_base(files: ModelFiles) -> dict[str, Any]:

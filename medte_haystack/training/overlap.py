@@ -26,6 +26,7 @@ SHORT: Kind = "short"
 """A text of fewer than `EXACT_WORDS` that occurs with another counterpart, which may be chance."""
 
 _LINKED = "subject_id"
+_OF_PATIENTS = frozenset({"hadm_id", "note_id", _LINKED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +70,8 @@ class Overlap:
         :param keys: Ids of what they were made of by their kind, as in `Pair.keys`.
         """
         bit = self._tasks.setdefault(task, 1 << len(self._tasks))
-        for kind, value in (keys or {}).items():
-            self._ids[kind, canonical(kind, value)] |= bit
+        for key in _canonical(keys or {}):
+            self._ids[key] |= bit
         rows = [words for words in map(words_of, texts) if words]
         for words in rows:
             known = self._texts[_digest(words)]
@@ -81,11 +82,18 @@ class Overlap:
             if min(len(first), len(second)) < self.exact_words:
                 self._pairs[_digest_of_both(first, second)] |= bit
 
+    @property
+    def of_patients(self) -> bool:
+        """Whether ids of patients, their stays or notes are among those that were added."""
+        return any(kind in _OF_PATIENTS for kind, _ in self._ids)
+
     def link(self, pair: Pair) -> None:
         """Learn of which patient a pair is, so that all of a patient is found who occurs with any stay or note."""
-        patient = pair.keys.get(_LINKED)
-        if patient is not None and (found := self._by_ids(pair)):
-            self._ids[_LINKED, canonical(_LINKED, patient)] |= found
+        for its in map(_canonical, (pair.keys, pair.anchor_keys)):
+            found = _any(self._ids.get(key, 0) for key in its)
+            for key in its:
+                if found and key[0] == _LINKED:
+                    self._ids[key] |= found
 
     def find(self, pair: Pair) -> Found | None:
         """Tell how a pair occurs; None if it does not."""
@@ -118,7 +126,7 @@ class Overlap:
             self._beginnings.add(_digest(words), grams_of(beginning))
 
     def _by_ids(self, pair: Pair) -> int:
-        return _any(self._ids.get((kind, canonical(kind, value)), 0) for kind, value in pair.keys.items())
+        return _any(self._ids.get(key, 0) for its in (pair.keys, pair.anchor_keys) for key in _canonical(its))
 
     def _exactly(self, sides: Sequence[Sequence[str]]) -> int:
         found = _any(self._texts.get(_digest(words), 0) for words in sides if len(words) >= self.exact_words)
@@ -135,8 +143,15 @@ def canonical(kind: str, value: str) -> str:
 
     :param kind: ``pmid``, ``pmcid``, ``doi``, ``nct``, ``medquad`` and ``wikipedia`` (whose page counts), ``hadm_id``,
         ``subject_id``, ``title`` (of a page), or any other.
+    :returns: Blank for what is no id, as ``n/a`` for a PMID.
     """
     return _FORMS.get(kind, str.casefold)(value.strip())
+
+
+def _canonical(keys: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return ids as they are compared, without those that are none."""
+    found = ((kind, canonical(kind, value)) for kind, value in keys.items())
+    return [key for key in found if key[1]]
 
 
 class _Near:
@@ -179,11 +194,13 @@ def _digest_of_both(first: Sequence[str], second: Sequence[str]) -> bytes:
 
 def _digits(value: str) -> str:
     found = re.search(r"\d+", value)
-    return found[0].lstrip("0") if found else value.casefold()
+    return found[0].lstrip("0") or "0" if found else ""
 
 
 def _doi(value: str) -> str:
     plain = re.sub(r"^(https?://(dx\.)?doi\.org/|doi:\s*)", "", value.casefold())
+    if not plain.startswith("10."):
+        return ""
     return re.sub(r"v\d+$", "", plain) if plain.startswith("10.1101/") else plain  # a preprint's version
 
 
@@ -195,6 +212,7 @@ _FORMS: Mapping[str, Callable[[str], str]] = MappingProxyType(
     {
         "pmid": _digits,
         "pmcid": _digits,
+        "nct": _digits,
         "hadm_id": _digits,
         "subject_id": _digits,
         "wikipedia": _digits,

@@ -25,6 +25,9 @@ class Pair:
     :param positive: Text 2 (abstract, answer, passage). Never blank.
     :param negatives: Texts that look like a positive and are none, the hardest first; none blank.
     :param keys: Ids by which overlap with other data is told, such as ``pmid``, ``nct``, ``hadm_id``, by their kind.
+    :param anchor_keys: The same of text 1, where it has others.
+    :param group: What pairs have in common whose texts are no negatives of one another, such as the note or the disease
+        that they are about; blank for none.
     """
 
     id: str
@@ -33,6 +36,8 @@ class Pair:
     positive: str
     negatives: tuple[str, ...] = ()
     keys: Mapping[str, str] = field(default_factory=lambda: _NONE)
+    anchor_keys: Mapping[str, str] = field(default_factory=lambda: _NONE)
+    group: str = ""
 
     def to_row(self) -> dict[str, Any]:
         """Return the JSON object of its line: ``id``, ``source``, ``anchor``, ``positive``, and what else is set."""
@@ -44,8 +49,11 @@ class Pair:
         }
         if self.negatives:
             row["negatives"] = list(self.negatives)
-        if self.keys:
-            row["keys"] = dict(self.keys)
+        for name, keys in (("keys", self.keys), ("anchor_keys", self.anchor_keys)):
+            if keys:
+                row[name] = dict(keys)
+        if self.group:
+            row["group"] = self.group
         return row
 
 
@@ -56,12 +64,25 @@ def pair_of(row: Mapping[str, Any]) -> Pair:
     :raises PairError: If a field is missing, blank or of another type.
     """
     texts = {name: _text(row, name) for name in ("id", "source", "anchor", "positive")}
-    negatives, keys = row.get("negatives") or [], row.get("keys") or {}
+    negatives, group = row.get("negatives") or [], row.get("group") or ""
     if not isinstance(negatives, list | tuple) or not all(isinstance(one, str) and one.strip() for one in negatives):
         raise PairError("field 'negatives' is not a list of strings that are not blank", field="negatives")
+    if not isinstance(group, str):
+        raise PairError("field 'group' is not a string", field="group")
+    return Pair(
+        **texts,
+        negatives=tuple(map(replace_surrogates, negatives)),
+        keys=_keys(row, "keys"),
+        anchor_keys=_keys(row, "anchor_keys"),
+        group=replace_surrogates(group),
+    )
+
+
+def _keys(row: Mapping[str, Any], name: str) -> dict[str, str]:
+    keys = row.get(name) or {}
     if not isinstance(keys, Mapping) or not all(isinstance(one, str) for both in keys.items() for one in both):
-        raise PairError('field \'keys\' is not an object of strings, as in {"pmid": "123"}', field="keys")
-    return Pair(**texts, negatives=tuple(map(replace_surrogates, negatives)), keys=dict(keys))
+        raise PairError(f'field {name!r} is not an object of strings, as in {{"pmid": "123"}}', field=name)
+    return dict(keys)
 
 
 def _text(row: Mapping[str, Any], name: str) -> str:

@@ -17,6 +17,7 @@ from medte_haystack.training.model import unwritten
 logger = logging.getLogger(__name__)
 
 RECORD = "run.json"
+DECONTAMINATION = "decontamination.json"
 SCORES = "scores.json"
 LOG = "log.jsonl"
 MODEL = "model"
@@ -64,6 +65,32 @@ def last_checkpoint(folder: Path) -> Path | None:
         logger.warning("%s is not whole and removed: the run was ended while it was written", path)
         shutil.rmtree(path)
     return None
+
+
+def take_up(checkpoint: Path, **steps: float) -> int:
+    """Make a checkpoint's state that of a run in this place with these settings, which may both have changed.
+
+    :param steps: Steps between what the trainer's state calls so: ``save_steps``, ``logging_steps``.
+    :returns: Evaluations in a row, up to the checkpoint, that brought no better score.
+    :raises TrainingConfigError: If the checkpoint with the best weights is gone.
+    :raises TrainingOutputError: If the state cannot be written.
+    """
+    state = read_json_object(checkpoint / _STATE)
+    changed = state | steps
+    if best := state.get("best_model_checkpoint"):
+        place = checkpoint.absolute().with_name(Path(best).name)
+        if not place.is_dir():
+            raise TrainingConfigError(
+                f"{place}, which has the best weights so far, is gone; put it back, or delete {checkpoint.parent} and"
+                " start anew",
+                path=str(place),
+            )
+        changed["best_model_checkpoint"] = str(place)
+    if changed != state:
+        write_json(checkpoint / _STATE, changed)
+    callback = state.get("stateful_callbacks", {}).get("EarlyStoppingCallback", {})
+    count: int = callback.get("attributes", {}).get("early_stopping_patience_counter", 0)
+    return count
 
 
 def check_same_run(folder: Path, record: Mapping[str, Any]) -> None:

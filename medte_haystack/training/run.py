@@ -21,12 +21,21 @@ from medte_haystack.encoder.backends.sentence_transformers import quiet
 from medte_haystack.errors import TrainingConfigError
 from medte_haystack.training import record as records
 from medte_haystack.training.card import write_card
+from medte_haystack.training.checks import check_data, check_device
 from medte_haystack.training.collate import Collator
 from medte_haystack.training.config import Config
 from medte_haystack.training.following import Following
 from medte_haystack.training.locality import Localities, embed_positives
 from medte_haystack.training.loss import make_loss
-from medte_haystack.training.model import average, describe_base, load_model, save_model, unwritten, write_files
+from medte_haystack.training.model import (
+    average,
+    check_finite,
+    describe_base,
+    load_model,
+    save_model,
+    unwritten,
+    write_files,
+)
 from medte_haystack.training.pairs import Pair
 from medte_haystack.training.record import Trained
 from medte_haystack.training.sampling import Regions, StepBatches, as_one, everywhere
@@ -64,7 +73,7 @@ def train(config: Config, pairs: Iterable[Pair], folder: Path, evaluate: Evaluat
     if config.evaluation.tasks and evaluate is None:
         raise TrainingConfigError("evaluation.tasks are named, and nothing is given that runs them")
     device = config.run.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    _check_device(config, device)
+    check_device(config, device)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -105,7 +114,10 @@ class _Run:
 
     def go(self, pairs: Iterable[Pair], started: float) -> Trained:
         """Do what is left to do."""
-        self.table = PairTable(pairs, self.folder, negatives=self.config.data.negatives)
+        data = self.config.data
+        self.table = PairTable(pairs, self.folder, negatives=data.negatives)
+        if self.args.world_size > 1 and data.negatives:  # devices exchange equally many
+            self.table.keep_complete(together=not data.one_source_per_batch)
         with self.args.main_process_first(local=False):
             checkpoint = records.last_checkpoint(self.folder)
         model_folder = self.folder / records.MODEL
@@ -115,24 +127,39 @@ class _Run:
             logger.info("%s is trained already", model_folder)
             found = records.read_json_object(self.folder / records.SCORES)
             return Trained(model_folder, found.get("steps", 0), self.sources, found.get("scores", {}), 0.0, before=True)
-        self._check_data()
+        check_data(data, self.table)
         trainer = self._trainer()
         with undisturbed():
             scores = self._base_scores()
-        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        self._learn(trainer, checkpoint)
         steps, history = trainer.state.global_step, trainer.state.log_history
         if self.leads:
             self._finish(trainer.model, steps, history, scores)
         trainer.accelerator.wait_for_everyone()
         return Trained(model_folder, steps, self.sources, scores, time.perf_counter() - started)
 
+    def _learn(self, trainer: ContrastiveTrainer, checkpoint: Path | None) -> None:
+        """Train, from a checkpoint on if there is one, unless it had stopped early there."""
+        if checkpoint is None:
+            trainer.train()
+            return
+        steps = {"save_steps": self.args.save_steps, "logging_steps": self.args.logging_steps}
+        with self.args.main_process_first(local=False):
+            vain = records.take_up(checkpoint, **steps)
+        if (patience := self.config.evaluation.patience) and vain >= patience:
+            trainer.stop_where(checkpoint)
+        else:
+            trainer.train(resume_from_checkpoint=str(checkpoint))
+
     @cached_property
     def record(self) -> dict[str, Any]:
         """What decides the weights, and what made them."""
+        batches = self.config.batches
         return {
             "config": self.config.model_dump(mode="json"),
             "pairs_sha256": self.table.fingerprint,
             "base": describe_base(self.files),
+            "clusters_by": locate(batches.cluster_model).weights_sha256() if batches.kind == "locality" else None,
             "devices": self.args.world_size,
             "versions": {name: version(name) for name in _PACKAGES},
         }
@@ -215,7 +242,13 @@ class _Run:
             self.batches,
             self._collator(anchors, passages),
             self.config,
-            make_loss(model, self.config.loss, -(-size // devices), devices=devices),
+            make_loss(
+                model,
+                self.config.loss,
+                -(-size // devices),
+                negatives=self.config.data.negatives,
+                devices=devices,
+            ),
             self.args,
             self._score if self.evaluate is not None and self.config.evaluation.every else None,
             [Following(self.folder)] if self.leads else None,
@@ -236,31 +269,7 @@ class _Run:
             spec.query_prefix if options.anchor_prefix is None else options.anchor_prefix,
             spec.passage_prefix if options.positive_prefix is None else options.positive_prefix,
             padding=int(records.read_json_object(self.files.folder / "config.json").get("pad_token_id") or 0),
-            negatives=self.config.data.negatives if self.args.world_size > 1 else None,
         )
-
-    def _check_data(self) -> None:
-        """Check what the configuration says of the data against the data.
-
-        :raises TrainingConfigError: If it does not fit.
-        """
-        data, sources = self.config.data, {source.name: source for source in self.table.sources}
-        if odd := sorted(set(data.weights) - set(sources)):
-            raise TrainingConfigError(
-                f"data.weights names {odd[0]!r}, which is no source; there are {', '.join(sources)}"
-            )
-        if data.negatives and not any(source.with_negatives for source in sources.values()):
-            raise TrainingConfigError(
-                f"data.negatives is {data.negatives}, and no pair has hard negatives; make some with"
-                " `medte-train mine`, or set it to 0"
-            )
-        for source in sources.values() if self.args.world_size > 1 else ():  # which exchange equally many
-            if 0 < source.with_negatives < len(source.rows):
-                raise TrainingConfigError(
-                    f"source {source.name!r} has hard negatives for {source.with_negatives:,} of {len(source.rows):,}"
-                    " pairs; on several GPUs it takes them for all or none: mine again, set data.negatives = 0, or"
-                    " train on one"
-                )
 
     def _score(self, model: "SentenceTransformer") -> dict[str, float]:
         """Score a model as it will be used: from its files, by our encoder."""
@@ -277,6 +286,7 @@ class _Run:
         scores: dict[str, dict[str, float]],
     ) -> None:
         """Write the model, its scores and its card."""
+        check_finite(model, steps)
         output = self.config.output
         if output.base_share:
             base = self._load(int(model.max_seq_length or 0)).state_dict()
@@ -286,15 +296,6 @@ class _Run:
             scores["model"] = self._score(model)
         found = {"steps": steps, "scores": scores}
         records.write_json(self.folder / records.SCORES, found)
-        save_model(model, self.folder / records.MODEL, write_card(self.record, self.sources, steps, history, scores))
-
-
-def _check_device(config: Config, device: str) -> None:
-    if device == "cuda" and not torch.cuda.is_available():
-        raise TrainingConfigError("run.device is 'cuda', and there is no GPU that PyTorch can use; take 'cpu'")
-    if (
-        device == "cuda"
-        and config.run.precision == "bf16"
-        and not torch.cuda.is_bf16_supported(including_emulation=False)
-    ):
-        raise TrainingConfigError("run.precision is 'bf16', which this GPU does not have; take 'fp32'")
+        cleaned = records.read_json_object(self.folder / records.DECONTAMINATION)
+        card = write_card(self.record, self.sources, steps, history, scores, cleaned)
+        save_model(model, self.folder / records.MODEL, card)

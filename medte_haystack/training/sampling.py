@@ -1,10 +1,10 @@
 """Which rows make up the batch of each step.
 
 Every batch is of one source, unless all sources are to be one. A source is gone through epoch by epoch: its rows are
-shuffled, within regions where there are such, and cut into batches; none of these holds a text twice, for the other
-one would be a negative that is none. Sources take turns in rounds, in each of which every source has a fixed number of
-batches, in shuffled order. With a mixing temperature of 1 these are as many as its epoch has: then a round is an epoch
-of them all (section 4.1 of MedTE's recipe).
+shuffled, within regions where there are such, and cut into batches; none of these holds a text or a group twice, for
+the other one would be a negative that is none. Sources take turns in rounds, in each of which every source has a fixed
+number of batches, in shuffled order. With a mixing temperature of 1 these are as many as its epoch has: then a round is
+an epoch of them all (section 4.1 of MedTE's recipe).
 
 All of it follows from the seed, so the rows of any step can be told again.
 """
@@ -33,7 +33,7 @@ class Texts(Protocol):
     """What tells whether two rows share a text."""
 
     def own_ids(self, row: int) -> list[int]:
-        """Return ids of a row's text 1 and text 2."""
+        """Return ids of a row's text 1, text 2, and group if it has one."""
         ...
 
     def negative_ids(self, row: int) -> Sequence[int]:
@@ -117,8 +117,9 @@ class StepBatches(Sampler[list[int]]):
             batches = self._epoch(source, epoch)
             if not batches:
                 raise TrainingDataError(
-                    f"source {source.name!r} makes no batch of {self._least(source)} pairs that share no text: its"
-                    f" {len(source.rows):,} pairs repeat too many; lower batches.smallest, or leave the source out",
+                    f"source {source.name!r} makes no batch of {self._least(source)} pairs that share no text and no"
+                    f" group: its {len(source.rows):,} pairs repeat too many; lower batches.smallest, or leave the"
+                    " source out",
                     source=source.name,
                 )
             yield from batches
@@ -147,9 +148,9 @@ class StepBatches(Sampler[list[int]]):
 
 
 def cut(order: Rows, texts: Texts, size: int, smallest: int) -> Iterator[list[int]]:
-    """Cut rows into batches in which no text comes twice, but for hard negatives of several rows.
+    """Cut rows into batches in which no text or group comes twice, but for hard negatives of several rows.
 
-    A row whose texts are in the batch already waits for a later one.
+    A row whose texts or group are in the batch already waits for a later one.
 
     :param order: Row numbers.
     :param size: Most rows of a batch.

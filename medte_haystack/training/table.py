@@ -40,6 +40,7 @@ class SourceRows:
     :param repeated: Left out since their text 1 came before.
     :param same: Left out since both texts are the same.
     :param with_negatives: Kept pairs that have hard negatives.
+    :param incomplete: Left out since they have fewer hard negatives than each must have.
     """
 
     name: str
@@ -48,6 +49,7 @@ class SourceRows:
     repeated: int = 0
     same: int = 0
     with_negatives: int = 0
+    incomplete: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the counts as JSON-able values."""
@@ -58,6 +60,7 @@ class SourceRows:
             "repeated": self.repeated,
             "same": self.same,
             "with_negatives": self.with_negatives,
+            "incomplete": self.incomplete,
         }
 
 
@@ -77,13 +80,15 @@ class PairTable:
     def __init__(self, pairs: Iterable[Pair], folder: Path, *, negatives: int = 0) -> None:
         self.sources: list[SourceRows] = []
         self._most = negatives
+        self.unused = 0
+        """Pairs whose hard negatives are not asked for."""
         self._own = array("q")
         self._negatives, self._starts = array("q"), array("q", [0])
         self._hash = hashlib.sha256()
         self._table = self._write(iter(pairs), folder)
         self.fingerprint = self._hash.hexdigest()
         """A sha256 over all that is used of the pairs, in hex."""
-        self._own_ids = np.frombuffer(self._own, np.int64).reshape(-1, 2)
+        self._own_ids = np.frombuffer(self._own, np.int64).reshape(-1, 3)
         if not len(self):
             raise TrainingDataError("there is no pair to train on; make some with: medte-train pairs")
         for source in self.sources:
@@ -101,13 +106,28 @@ class PairTable:
         return (column[int(row)].as_py() for row in rows)
 
     def own_ids(self, row: int) -> list[int]:
-        """Return ids of text 1 and text 2; the same text has the same one."""
+        """Return ids of text 1, text 2 and their group; the same text or group has the same one."""
         ids: list[int] = self._own_ids[row].tolist()
         return ids
 
     def negative_ids(self, row: int) -> Sequence[int]:
         """Return ids of the hard negatives."""
         return self._negatives[self._starts[row] : self._starts[row + 1]]
+
+    def keep_complete(self, *, together: bool) -> None:
+        """Leave out pairs with fewer hard negatives than were asked for, of sources in which any pair has some.
+
+        :param together: Whether all sources count as one.
+        :raises TrainingDataError: If a source has none left that could share a batch.
+        """
+        complete = np.diff(np.asarray(self._starts)) == self._most
+        anywhere = together and any(source.with_negatives for source in self.sources)
+        for source in self.sources:
+            if anywhere or source.with_negatives:
+                kept = source.rows[complete[source.rows]]
+                source.incomplete = len(source.rows) - len(kept)
+                source.rows, source.with_negatives = kept, len(kept)
+                self._check(source)
 
     def _write(self, pairs: Iterable[Pair], folder: Path) -> "pa.Table":
         import pyarrow as pa
@@ -150,12 +170,13 @@ class PairTable:
     def _note(self, pair: Pair, source: SourceRows, first: int, second: int) -> Row:
         every = {text_id(text): text for text in pair.negatives} if self._most else {}
         others = dict(islice(((one, text) for one, text in every.items() if one not in (first, second)), self._most))
-        self._own.extend((first, second))
+        self._own.extend((first, second, text_id(f"\0{pair.group}") if pair.group else first))
         self._negatives.extend(others)
         self._starts.append(len(self._negatives))
         source.with_negatives += bool(others)
+        self.unused += not self._most and bool(pair.negatives)
         row = Row(pair.anchor, pair.positive, list(others.values()))
-        self._hash.update(json.dumps([pair.source, *row]).encode())
+        self._hash.update(json.dumps([pair.source, pair.group, *row]).encode())
         return row
 
     def _check(self, source: SourceRows) -> None:
@@ -163,7 +184,8 @@ class PairTable:
         if different < 2:
             raise TrainingDataError(
                 f"source {source.name!r} cannot be trained on: of {source.read:,} pairs {source.repeated:,} repeat a"
-                f" text 1, {source.same:,} have twice the same text, and the {len(source.rows):,} others have"
+                f" text 1, {source.same:,} have twice the same text, {source.incomplete:,} have too few hard negatives"
+                f" for several devices, and the {len(source.rows):,} others have"
                 f" {different} different text 2; a batch takes two. Leave the source out",
                 source=source.name,
                 pairs=source.read,

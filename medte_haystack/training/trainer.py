@@ -17,12 +17,14 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from torch.utils.data import DataLoader
-from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
+from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback, TrainerState
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from medte_haystack.errors import ModelError
 from medte_haystack.training.collate import Collator
 from medte_haystack.training.config import Config
-from medte_haystack.training.model import unwritten, write_files
+from medte_haystack.training.model import check_finite, unwritten, write_files
 from medte_haystack.training.sampling import StepBatches
 from medte_haystack.training.table import PairTable
 
@@ -146,7 +148,21 @@ class ContrastiveTrainer(SentenceTransformerTrainer):
         super()._save_rng_state(output_dir)
         self.accelerator.wait_for_everyone()  # what comes next says that a checkpoint is whole
 
+    def _load_best_model(self) -> None:
+        """Load the best weights; the library goes on with the last ones where that fails."""
+        best = str(self.state.best_model_checkpoint)
+        try:
+            self._load_from_checkpoint(best)
+        except Exception as error:
+            raise ModelError(f"the best weights, in {best}, cannot be loaded ({error})", path=best) from error
+
+    def stop_where(self, checkpoint: Path) -> None:
+        """Take over how a run had ended that had no more to learn, and its best weights."""
+        self.state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+        self._load_best_model()
+
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        check_finite(self.model, self.state.global_step)
         place = self._folder / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
         try:
             super()._save_checkpoint(model, trial)

@@ -161,7 +161,8 @@ class Miner:
         counts: dict[str, MinedSource] = {}
         rows: Counter[str] = Counter()
         for path, target in targets.items():
-            write_pairs(target, (self._with_negatives(pair, found, rows, counts) for pair in read_pairs([path])))
+            mined = (self._with_negatives(pair, found, rows, counts) for pair in read_pairs([path]))
+            write_pairs(target, mined, paths if self._across else [path])
             logger.info("%s: written", target)
         for old in (out / _STATE).iterdir():
             if old not in used:  # of other pairs, or another model

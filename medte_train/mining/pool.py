@@ -29,12 +29,13 @@ class Pool:
         self.of_pair = array("i")
         """The number of each pair's text 2, in the order in which pairs were added."""
         self.most_positives = 1
-        """Texts 2 of the anchor that has most."""
+        """Texts of the anchor or group that has most."""
         self._sha256 = sha256()
         self.grams = lru_cache(_REMEMBERED)(self._grams)
         """N-grams of a text by its number."""
         self._numbers: dict[bytes, int] = {}
         self._of_anchor: dict[bytes, set[int]] = {}
+        self._of_group: dict[str, set[bytes]] = {}
         self._waiting: list[str] = []
         self._schema = pa.schema([("text", pa.string())])
         self._file = tempfile.NamedTemporaryFile(dir=folder, prefix=".texts-", suffix=".arrow")  # noqa: SIM115  closed by close()
@@ -59,9 +60,12 @@ class Pool:
             if len(self._waiting) == _ROWS:
                 self._write()
         self.of_pair.append(self._numbers[key])
-        own = self._of_anchor.setdefault(_digest(pair.anchor), set())
+        anchor = _digest(pair.anchor)
+        own = self._of_anchor.setdefault(anchor, set())
         own.add(self._numbers[key])
-        self.most_positives = max(self.most_positives, len(own))
+        kin = self._of_group.setdefault(pair.group, set()) if pair.group else set()
+        kin.update((anchor, key))
+        self.most_positives = max(self.most_positives, len(own), len(kin))
 
     def close(self) -> None:
         """Make the texts readable; no more can be added."""
@@ -83,8 +87,9 @@ class Pool:
         return (self.text(number) for number in range(first, len(self)))
 
     def positives(self, pair: Pair) -> set[int]:
-        """Return the numbers of all texts 2 of a pair's anchor."""
-        return self._of_anchor[_digest(pair.anchor)]
+        """Return the numbers of all texts 2 of a pair's anchor, and of all texts of its group."""
+        kin = self._of_group.get(pair.group, ())
+        return self._of_anchor[_digest(pair.anchor)].union(self._numbers[one] for one in kin if one in self._numbers)
 
     def known(self, pair: Pair, most: int = 32) -> Sequence[Grams]:
         """Return n-grams of what is no negative of a pair: its anchor, its text 2 and others of the anchor.

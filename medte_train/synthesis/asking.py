@@ -28,6 +28,7 @@ _TRIES = 4  # of a call
 _HOPELESS = 10  # calls in a row that failed at every try
 _LONGEST_WAIT = 60.0
 _CHARACTERS_A_TOKEN = 3  # where a generator does not tell; rather too many tokens than too few
+_REPLY_TOKENS = ("max_tokens", "max_completion_tokens", "max_new_tokens")
 _NEVER = frozenset({401, 402, 403, 404, 405})  # the next call would fare the same
 _NOT_THIS = frozenset({400, 413, 422})  # this one would fare the same again, others may not
 
@@ -76,8 +77,8 @@ class Asker:
     :param cache: Folder of the replies, closed to other users; none is paid for twice.
     :param guard: Tells of connections that it refused.
     :param max_calls: Most calls of this object, repeated ones included; None for no limit.
-    :param max_tokens: Most tokens, of questions and replies; no call is made whose question would exceed
-        it. None for no limit.
+    :param max_tokens: Most tokens, of questions and replies; no call is made that may exceed it, with a reply as long
+        as the generator's settings allow, else as the longest so far. None for no limit.
     :param pace: Scale of the pauses before another try.
     """
 
@@ -100,6 +101,7 @@ class Asker:
         self._max_calls, self._max_tokens = max_calls, max_tokens
         self._pace = pace
         self._reserved = 0
+        self._reply_tokens = _longest_reply(identity)
         self._failed_in_a_row = 0
         self._given_up: GeneratorError | None = None
         self._lock = threading.Lock()
@@ -154,36 +156,43 @@ class Asker:
             "assistant": ChatMessage.from_assistant,
         }
         expected = sum(len(text) for _, text in messages) // _CHARACTERS_A_TOKEN
-        self._reserve(expected)
+        reserved = self._reserve(expected)
         try:
             (reply, *_) = self._generator.run(messages=[made[role](text) for role, text in messages])["replies"]
         except Exception as error:
             with self._lock:
-                self._reserved -= expected
+                self._reserved -= reserved
+                if (_status(error) or 500) >= 500:  # it may have been answered, and the answer been lost
+                    self.spent.prompt_tokens += expected
             self._raise_if_hopeless(error)
             raise
         text = reply.text or ""
         usage = reply.meta.get("usage") or {}
+        replied = usage.get("completion_tokens") or len(text) // _CHARACTERS_A_TOKEN
         with self._lock:
-            self._reserved -= expected
+            self._reserved -= reserved
             self.spent.prompt_tokens += usage.get("prompt_tokens") or expected
-            self.spent.completion_tokens += usage.get("completion_tokens") or len(text) // _CHARACTERS_A_TOKEN
+            self.spent.completion_tokens += replied
+            self._reply_tokens = max(self._reply_tokens, replied)
         return text
 
-    def _reserve(self, tokens: int) -> None:
+    def _reserve(self, tokens: int) -> int:
         """Count a call before it is made.
 
         :param tokens: That the question will cost.
+        :returns: Tokens that are set aside for it and its reply.
         """
         with self._lock:
             if self._given_up is not None:
                 raise self._given_up
             if self._max_calls is not None and self.spent.calls >= self._max_calls:
                 raise SpentError
+            tokens += self._reply_tokens
             if self._max_tokens is not None and self.spent.tokens + self._reserved + tokens > self._max_tokens:
                 raise SpentError
             self.spent.calls += 1
             self._reserved += tokens
+        return tokens
 
     def _raise_if_hopeless(self, error: Exception) -> None:
         status = _status(error)
@@ -226,6 +235,13 @@ class Asker:
         asked = json.dumps([self._identity, VERSION, list(messages)], sort_keys=True, default=str)
         name = hashlib.sha256(asked.encode()).hexdigest()
         return self._cache / name[:2] / f"{name}.txt"
+
+
+def _longest_reply(identity: Mapping[str, Any]) -> int:
+    """Return the most tokens of a reply by the generator's settings, 0 where they do not tell."""
+    options = identity.get("generation_kwargs")
+    told = [options.get(name) for name in _REPLY_TOKENS] if isinstance(options, Mapping) else []
+    return max((one for one in told if isinstance(one, int)), default=0)
 
 
 def _kept(path: Path, reply: str) -> str:

@@ -21,7 +21,7 @@ _FEWEST_WORDS = 20
 _REPORTED = 5  # malformed rows that are named one by one
 _MIMIC_FIELDS = frozenset({"hadm_id", "subject_id", "stay_id"})
 _MIMIC_NOTE = re.compile(r"\d{8}-(DS|AD|RR|AR)-\d+")
-_MIMIC_TEXT = re.compile(r"Unit No:\s*___|\[\*\*[^\]]{0,80}\*\*\]")  # how MIMIC-IV and MIMIC-III blank names
+_MIMIC_TEXT = re.compile(r"(?<!_)___(?!_)|\[\*\*[^\]]{0,80}\*\*\]")  # how MIMIC-IV and MIMIC-III blank names
 
 
 @dataclass(frozen=True, slots=True)

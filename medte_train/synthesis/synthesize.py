@@ -151,6 +151,7 @@ class Synthesis:
             positive=_text(note, made.positive),
             negatives=() if made.negative is None else (_text(note, made.negative),),
             keys=note.keys,
+            group=note.id,
             type=made.type,
             note=note.id,
             places={name: (one.start, one.end) for name, one in places.items()},

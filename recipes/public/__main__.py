@@ -3,12 +3,14 @@ r"""Trains on public data and tells what it brought: pairs, training, averages w
     python -m recipes.public --medquad medquad-xml.tar.gz --scifact scifact --pubmed title_abstract.jsonl.gz \
       --pubmedqa ori_pqal.json.gz --abstracts test.csv.gz --out runs/public
 
-What is trained and scored already is not done again, so the same command goes on where it was ended. Configurations are
-`recipes/public/configs/NAME.toml`; `--ablation` trains all of `ABLATION` instead.
+Scores are those on the development sets, by which settings may be chosen (`--set`, with a `--name` of its own). With
+`--test` what was chosen is scored on the test sets, once. What is trained and scored already is not done again, so the
+same command goes on where it was ended. `--ablation` trains all of `ABLATION` instead of `configs/medical.toml`.
 """
 
 import argparse
 import json
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,12 +18,11 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from recipes.public.commands import call, call_json
-from recipes.public.data import ABSTRACTS, SCIFACT, Files, lay_out
+from recipes.public.data import EVALUATED, PARTS, Files, lay_out
 from recipes.public.scores import Scores
 
 BASE = "minilm"
 CONFIGS = Path(__file__).parent / "configs"
-_HELD = ("MedQuADRetrieval", f"beir:{SCIFACT}", ABSTRACTS)
 _MINED = "mined"
 
 
@@ -46,26 +47,26 @@ ABLATION: Mapping[str, Variant] = MappingProxyType(
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Do what is asked for, print a table and write `results.json`."""
+    """Do what is asked for, print a table and write `NAME-dev.json` or `NAME-test.json`."""
     chosen = _parser().parse_args(arguments)
     place: Path = chosen.out.resolve()
     lay_out(Files(chosen.medquad, chosen.scifact, chosen.pubmed, chosen.pubmedqa, chosen.abstracts), place)
-    variants = ABLATION if chosen.ablation else {name: Variant(name) for name in chosen.names}
-    scores = Scores(place, chosen.precision)
+    variants = ABLATION if chosen.ablation else {chosen.name: Variant("medical")}
+    part = PARTS[chosen.test]
+    scores = Scores(place, part, chosen.precision)
     scores.score(BASE, BASE)
     rows = []
-    for name, variant in variants.items():
-        trained = _train(name, variant, chosen.set, place)
-        rows += [_row(scores, name, 0.0, f"runs/{name}/model", trained)]
+    for name, variant, seed in ((*one, seed) for one in variants.items() for seed in chosen.seeds):
+        run = f"{name}-{seed}"
+        trained = _train(run, variant, (*chosen.set, f"run.seed={seed}"), place)
+        rows += [_row(scores, run, 0.0, f"runs/{run}/model", trained)]
         for share in chosen.base_share:
-            rows.append(_row(scores, f"{name}-{share}", share, _average(name, share, place), trained))
-        _write(place / ("ablation.json" if chosen.ablation else "results.json"), rows)
+            rows.append(_row(scores, f"{run}-{share}", share, _average(run, share, place), trained))
+        _write(place / f"{'ablation' if chosen.ablation else chosen.name}-{part}.json", rows)
 
 
 def _parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    names = sorted(path.stem for path in CONFIGS.glob("*.toml"))
-    found.add_argument("names", nargs="*", default=["medical"], choices=names, metavar="NAME", help=", ".join(names))
     found.add_argument("--medquad", type=Path, required=True, help="MedQuAD's XML, one archive")
     found.add_argument("--scifact", type=Path, required=True, help="SciFact's BEIR folder")
     found.add_argument("--pubmed", type=Path, required=True, help="JSON Lines with title and abstract")
@@ -73,6 +74,9 @@ def _parser() -> argparse.ArgumentParser:
     found.add_argument("--abstracts", type=Path, required=True, help="Medical Abstracts' test part, CSV")
     found.add_argument("--out", type=Path, default=Path("runs/public"), help="folder for everything")
     found.add_argument("--base-share", type=float, nargs="*", default=[], help="also average with the base's weights")
+    found.add_argument("--seeds", type=int, nargs="+", default=[42], help="a training run for each")
+    found.add_argument("--name", default="medical", help="of the runs, where --set makes other ones")
+    found.add_argument("--test", action="store_true", help="score on the test sets what the others have chosen")
     found.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="as `medte-train run --set`")
     found.add_argument("--precision", default="fp32", help="of the evaluation; auto is faster and a thousandth off")
     found.add_argument("--ablation", action="store_true", help="train what the ablation table compares")
@@ -80,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train(name: str, variant: Variant, changes: Sequence[str], place: Path) -> dict[str, Any]:
-    held = (f"data.decontaminate_against={json.dumps(_HELD)}", "evaluation.data=data/heldout")
+    held = (f"data.decontaminate_against={json.dumps(EVALUATED)}", "evaluation.data=data/held")
     sets = [word for change in (*held, *variant.changes, *changes) for word in ("--set", change)]
     if variant.mined:
         if not (place / _MINED / "mining.json").exists():
@@ -93,9 +97,9 @@ def _train(name: str, variant: Variant, changes: Sequence[str], place: Path) -> 
 
 def _average(name: str, share: float, place: Path) -> str:
     out = f"runs/{name}/averaged-{share}"
-    if not (place / out).exists():
-        words = (f"runs/{name}/model", "--base", BASE, "--base-share", str(share), "--out", out)
-        call("medte-train", "average", *words, place=place)
+    shutil.rmtree(place / out, ignore_errors=True)  # perhaps of weights that are no more
+    words = (f"runs/{name}/model", "--base", BASE, "--base-share", str(share), "--out", out)
+    call("medte-train", "average", *words, place=place)
     return out
 
 

@@ -39,7 +39,6 @@ class ModelServer:
             "model": "tiny",
             "api_base_url": f"{self.url}/v1",
             "timeout": 5,
-            "max_retries": 0,
             **parameters,
         }
         component = "haystack.components.generators.chat.openai.OpenAIChatGenerator"

@@ -111,7 +111,11 @@ def test_a_model_can_be_averaged_with_its_base(call, recipe, beir, tmp_path, tin
     for name, tensor in found.items():
         torch.testing.assert_close(tensor, 0.75 * trained[name] + 0.25 * base[name])
     assert Encoder.load("between", device="cpu").dim == 8
-    assert "averaged with those of tiny" in (tmp_path / "between" / "README.md").read_text()
+    assert "| **this model** |" in (tmp_path / "runs/small/model/README.md").read_text()
+    card = (tmp_path / "between" / "README.md").read_text()
+    assert card.index("averaged with those of tiny, which got a share of 0.25") < card.index("## Data")
+    assert "this model" not in card
+    assert "## Settings" in card
     again = call("average", "runs/small/model", "--base", tiny, "--base-share", "0.25", "--out", "between")
     assert again.exit_code == 2
     assert "between exists" in again.stderr

@@ -14,7 +14,7 @@ from medte_eval.tasks import UnknownTaskError
 from medte_eval.tasks.benchmark import BENCHMARK
 from medte_eval.tasks.benchmark.sources import SOURCES
 from medte_haystack.errors import TrainingConfigError, TrainingDataError, TrainingOutputError
-from medte_haystack.training.config import Config
+from medte_haystack.training.config import Config, Evaluation
 from medte_haystack.training.pairs import Pair
 from medte_train.cli import app
 from medte_train.decontamination import REMOVED, REPORT, Decontamination, decontaminate, training_pairs
@@ -177,6 +177,7 @@ def test_files_are_written_anew_with_a_report(tmp_path):
     texts.write_text(LONG)
     write_pairs(data / "a.jsonl.gz", [pair(1), pair(2, anchor=LONG)])
     write_pairs(data / "b.jsonl", [pair(3, source="b", hadm_id="7", subject_id="1")])
+    (data / "a.jsonl.gz").chmod(0o640)
 
     result = invoke("decontaminate", data, "--against", texts, "--out", out, "--json", "--quiet")
 
@@ -184,6 +185,8 @@ def test_files_are_written_anew_with_a_report(tmp_path):
     assert [one.id for one in read_pairs([out])] == ["1", "3"]
     assert sorted(path.name for path in out.iterdir()) == ["a.jsonl.gz", "b.jsonl", REPORT, REMOVED]
     assert json.loads(result.stdout) == json.loads((out / REPORT).read_text())
+    modes = [(out / name).stat().st_mode & 0o777 for name in ("a.jsonl.gz", "b.jsonl")]
+    assert modes == [0o640, 0o600]
     with (out / REMOVED).open(newline="") as file:
         assert list(csv.reader(file)) == [["source", "id", "kind", "tasks"], ["train", "2", "exact", str(texts)]]
     before = {path.name: path.read_bytes() for path in out.iterdir()}
@@ -302,15 +305,28 @@ def test_a_run_leaves_out_what_its_evaluation_holds_and_reports_it(of_run, tmp_p
     assert [one.id for one in both] == ["1"]
 
 
+def test_a_run_that_names_nothing_is_kept_free_of_the_benchmark(of_run, builder, tmp_path):  # noqa: F811
+    builder().build(BENCHMARK["MedQuADRetrieval"])
+    settings = of_run(tasks=())
+    settings = settings.model_copy(update={"evaluation": Evaluation(data_dir=str(tmp_path / "tasks"))})
+
+    assert len(list(training_pairs(settings, tmp_path))) == 3
+    assert list(json.loads((tmp_path / REPORT).read_text())["against"]) == ["MedQuADRetrieval"]
+
+
 @pytest.mark.parametrize(
     ("given", "why"),
     [({"tasks": ()}, "evaluation.tasks and data.decontaminate_against name none"), ({"decontaminate": False}, "asked")],
 )
 def test_a_run_that_leaves_nothing_out_says_so(given, why, of_run, tmp_path, caplog, monkeypatch):
+    monkeypatch.setenv("MEDTE_CACHE", str(tmp_path))
     monkeypatch.setattr("medte_train.decontamination.logger", logging.getLogger("cleaned"))
+
+    (tmp_path / REPORT).write_text("{}")  # of an earlier try
 
     assert [one.id for one in training_pairs(of_run(**given), tmp_path)] == ["1", "2", "3"]
 
+    assert not (tmp_path / REPORT).exists()
     assert why in caplog.text
 
 

@@ -14,6 +14,13 @@ from medte_haystack.training.table import PairTable
 from .small import pairs_of
 
 
+def test_hard_negatives_count_for_what_is_computed_at_a_time(model):
+    def cached(negatives):
+        return hasattr(make_loss(model, Loss(mini_batch=16), 8, negatives=negatives), "mini_batch_size")
+
+    assert [cached(count) for count in (0, 1, 2)] == [False, False, True]
+
+
 @pytest.fixture
 def model(tiny):
     return load_model(locate(tiny)).eval()  # without dropout, so that both paths compute the same

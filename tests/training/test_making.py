@@ -65,6 +65,13 @@ def test_texts_of_one_value_go_together():
     records = [record(n, text=f"text {n}", label=value) for n, value in enumerate(values)]
     pairs = list(same_pairs(records, "s", "jsonl", "label"))
     assert [pair.id for pair in pairs] == ["0+2", "1+3", "2+5"]
+    assert [pair.group for pair in pairs] == ["a", "b", "a"]
+
+
+def test_pairs_of_one_value_keep_the_ids_of_both_texts():
+    records = [record(n, text=f"text {n}", label="x", hadm_id=n, doi=" ") for n in (7, 9)]
+    (pair,) = same_pairs(records, "s", "jsonl", "label")
+    assert (pair.keys, pair.anchor_keys) == ({"hadm_id": "9"}, {"hadm_id": "7"})
 
 
 def test_what_is_left_out_is_counted(caplog):
@@ -184,6 +191,28 @@ def test_notes_pair_their_diagnosis_with_what_led_to_it():
 
     (pair,) = ORIGINS["mimic"].pairs(Stays(), 1)
     assert pair == Pair("5", "mimic", "Sepsis.", "Chills.\nFever.", keys={"hadm_id": "5", "subject_id": "7"})
+
+
+def test_limits_are_of_all_categories_and_of_training_questions():
+    words = "one two three four five"
+
+    class Pages:
+        def pages(self, category, depth, limit):
+            sections = {"a": f"{category} {words}", "b": words}
+            yield from (SimpleNamespace(id=f"{category} {n}", sections=sections) for n in range(limit))
+
+    class Questions:
+        def questions(self):
+            for n in range(20):
+                split = "test" if n < 10 else "train"
+                yield SimpleNamespace(id=str(n), split=split, question="q", explanation="e", options=["o"], answer=0)
+            pytest.fail("read on behind the limit")
+
+    found = [pair.id.partition("#")[0] for pair in ORIGINS["wikipedia"].pairs(Pages(), 12)]
+    assert len(found) == 12
+    assert len({name.rpartition(" ")[0] for name in found}) == 4  # three of each, as there are five
+    for name in ("medmcqa", "medqa"):
+        assert [pair.id for pair in ORIGINS[name].pairs(Questions(), 3)] == ["10", "11", "12"]
 
 
 def test_the_sources_are_listed(call):

@@ -182,6 +182,18 @@ def test_positives_of_the_same_anchor_are_no_negatives(encoder, tmp_path):  # no
     assert not set(fourth.negatives) & {first.positive, fourth.positive}
 
 
+def test_texts_of_a_group_are_no_negatives_of_one_another(encoder, tmp_path):  # noqa: F811
+    grouped = [replace(pair, group=pair.id.partition("-")[0]) for pair in PAIRS]
+    write_pairs(tmp_path / "a.jsonl", grouped)
+
+    miner(encoder, relative_margin=0.0).mine([str(tmp_path / "a.jsonl")], tmp_path / "out")
+
+    kin = {pair.positive: pair.group for pair in grouped}
+    mined = list(read_pairs([tmp_path / "out"]))
+    assert sum(len(one.negatives) for one in mined) > 30
+    assert not any(kin[text] == one.group for one in mined for text in one.negatives)
+
+
 def test_sources_are_apart_unless_asked_otherwise(encoder, tmp_path):  # noqa: F811
     others = [Pair(f"x{n}", "others", f"Title {n}", f"{topic} is an illness.") for n, topic in enumerate(CONDITIONS)]
     write_pairs(tmp_path / "a.jsonl", [*PAIRS[:6], *others, *PAIRS[6:]])
@@ -201,9 +213,11 @@ def test_sources_are_apart_unless_asked_otherwise(encoder, tmp_path):  # noqa: F
 def test_negatives_that_a_pair_has_stay_before_the_new_ones(encoder, tmp_path):  # noqa: F811
     first = replace(PAIRS[0], negatives=("Something written by hand.", PAIRS[1].positive))
     write_pairs(tmp_path / "a.jsonl", [first, *PAIRS[1:]])
+    (tmp_path / "a.jsonl").chmod(0o600)
     source = [str(tmp_path / "a.jsonl")]
 
     miner(encoder, num_negatives=2, relative_margin=0.0).mine(source, tmp_path / "more")
+    assert (tmp_path / "more" / "a.jsonl").stat().st_mode & 0o777 == 0o600
     miner(encoder, num_negatives=2, relative_margin=0.0, fresh=True).mine(source, tmp_path / "fresh")
 
     more, fresh = (next(read_pairs([tmp_path / name])) for name in ("more", "fresh"))

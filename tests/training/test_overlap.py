@@ -1,4 +1,5 @@
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -145,6 +146,27 @@ def test_ids_come_before_texts_however_they_are_written(kind, ours, theirs):
 
 def test_ids_of_preprints_alone_have_versions():
     assert canonical("doi", "10.1000/av2") == "10.1000/av2"
+
+
+@pytest.mark.parametrize(("kind", "value"), [("doi", ""), ("doi", "n/a"), ("pmid", "unknown"), ("note_id", " ")])
+def test_what_is_no_id_is_not_compared(kind, value):
+    overlap = Overlap()
+    overlap.add("task", ["A text that nobody else has."], {kind: value, "hadm_id": "7"})
+    overlap.link(pair(hadm_id="7", subject_id=""))
+
+    assert found(overlap, **{kind: value, "subject_id": ""}) is None
+
+
+def test_ids_of_either_text_count_and_patients_are_not_mixed_up():
+    overlap = Overlap()
+    overlap.add("task", ["A text that nobody else has."], {"hadm_id": "7"})
+    both = Pair("1", "s", "a", "b", keys={"hadm_id": "9", "subject_id": "2"})
+    both = replace(both, anchor_keys={"hadm_id": "7", "subject_id": "1"})
+    overlap.link(both)
+
+    assert overlap.find(both) == Found("id", ("task",))
+    assert found(overlap, subject_id="1") == Found("id", ("task",))
+    assert found(overlap, subject_id="2") is None
 
 
 def test_all_of_a_patient_goes_who_occurs_with_a_stay():

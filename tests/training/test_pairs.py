@@ -1,5 +1,6 @@
 import gzip
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -10,7 +11,7 @@ from medte_train.pair_files import pair_paths, read_pairs, write_pairs
 
 PAIRS = [
     Pair("1", "pubmed", "Acromegaly", "A disorder of growth hormone.", ("Gigantism.",), {"pmid": "1"}),
-    Pair("2", "pubmed", "Gout überall", "Uric acid\u2028in joints."),
+    Pair("2", "pubmed", "Gout überall", "Uric acid\u2028in joints.", anchor_keys={"pmid": "2"}, group="gout"),
 ]
 
 
@@ -25,6 +26,18 @@ def test_the_same_pairs_are_the_same_bytes(tmp_path):
     for name in ("a.jsonl.gz", "b.jsonl.gz"):
         write_pairs(tmp_path / name, PAIRS)
     assert (tmp_path / "a.jsonl.gz").read_bytes() == (tmp_path / "b.jsonl.gz").read_bytes()
+
+
+def test_what_is_of_patients_or_closed_files_is_closed(tmp_path):
+    def mode_of(name, pairs, sources=()):
+        write_pairs(tmp_path / name, pairs, sources)
+        return (tmp_path / name).stat().st_mode & 0o777
+
+    (tmp_path / "new").touch()
+    usual = (tmp_path / "new").stat().st_mode & 0o777
+    assert mode_of("a.jsonl", PAIRS) == usual != 0o600
+    assert mode_of("b.jsonl", [*PAIRS, replace(PAIRS[0], anchor_keys={"subject_id": "1"})]) == 0o600
+    assert mode_of("c.jsonl", PAIRS, [str(tmp_path / name) for name in ("a.jsonl", "b.jsonl")]) == 0o600
 
 
 def test_a_file_stays_until_another_is_whole(tmp_path):
@@ -56,6 +69,8 @@ def test_a_lone_surrogate_is_replaced(tmp_path):
         ({"negatives": "text"}, "field 'negatives' is not a list"),
         ({"negatives": ["text", ""]}, "field 'negatives' is not a list of strings that are not blank"),
         ({"keys": {"pmid": 3}}, "field 'keys' is not an object of strings"),
+        ({"anchor_keys": ["pmid"]}, "field 'anchor_keys' is not an object of strings"),
+        ({"group": 3}, "field 'group' is not a string"),
     ],
 )
 def test_a_row_that_is_no_pair_is_named(tmp_path, change, message):

@@ -1,6 +1,7 @@
 """Whole runs of a tiny model: what they leave, and that one that was ended goes on with the same bits."""
 
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -16,7 +17,7 @@ from sentence_transformers import SentenceTransformer
 from medte_haystack.encoder import Encoder
 from medte_haystack.errors import TrainingConfigError, TrainingOutputError
 from medte_haystack.index import Fingerprint
-from medte_haystack.training import run as module
+from medte_haystack.training import checks
 from medte_haystack.training.run import train
 
 from .small import pairs_of
@@ -24,13 +25,19 @@ from .small import pairs_of
 ROOT = Path(__file__).resolve().parents[2]
 DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob")
 TWO = """
+import os
 from pathlib import Path
 import torch
 from medte_haystack.training.config import Config
+from medte_haystack.training.locality import Localities
 from medte_haystack.training.run import train
 from tests.training.small import pairs_of
 torch.set_num_threads(1)
-train(Config.model_validate_json({config!r}), pairs_of("a", 60, negatives=1), Path({folder!r}))
+if os.environ["RANK"] == "1":  # as if sums were rounded otherwise there
+    own = Localities._labels
+    Localities._labels = lambda *given: own(*given)[::-1].copy()
+pairs = [*pairs_of("a", 60, negatives=2), *pairs_of("a", 70, negatives=1)[60:]]
+train(Config.model_validate_json({config!r}), pairs, Path({folder!r}))
 """
 PAIRS = [*pairs_of("a", 60, negatives=1), *pairs_of("b", 30)]
 
@@ -189,7 +196,10 @@ def test_another_run_s_checkpoint_is_refused(config, tmp_path, trained):
         train(config(), PAIRS[1:], ended)
     with pytest.raises(TrainingConfigError, match=r"run\.steps is 8 here and 6 there"):
         train(config(run={"steps": 8}), PAIRS, trained)
-    train(config(run={"log_every": 5, "workers": 1}, checkpoints={"every": 3}), PAIRS, ended)  # decide nothing
+    train(config(run={"log_every": 5, "workers": 1}, checkpoints={"every": 5}), PAIRS, ended)  # decide nothing
+    assert (ended / "checkpoint-5").is_dir()
+    lines = [json.loads(line) for line in (ended / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "loss" in line] == [1, 2, 3, 4, 5]
     ours, theirs = weights(trained / "model"), weights(ended / "model")
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
@@ -207,11 +217,56 @@ def test_two_runs_do_not_share_a_folder(config, tmp_path):
 def test_the_best_weights_are_kept_and_training_stops(config, tmp_path):
     scores = iter([0.1, 0.2, 0.5, 0.4, 0.3, 0.5])  # of the base, and after 1, 2, 3, 4 steps; of the model
     evaluation = {"tasks": ["T"], "every": 1, "keep_best": True, "patience": 2, "score": "T"}
-    settings = config(evaluation=evaluation, checkpoints={"every": None, "keep": 1}, run={"steps": 50})
+    settings = config(evaluation=evaluation, checkpoints={"every": None, "keep": 3}, run={"steps": 50})
     found = train(settings, PAIRS, tmp_path, lambda folder: {"T": next(scores), "mean": 0.0})
     assert found.steps == 4
     best, last = weights(tmp_path / "checkpoint-2"), weights(tmp_path / "model")
     assert all(torch.equal(best[name], last[name]) for name in best)
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert "The weights were chosen by them (T), so they are no test" in card
+    assert "compared with any evaluation data" in card
+
+    shutil.rmtree(tmp_path / "model")  # as if the disk had been full
+    again = train(settings, PAIRS, tmp_path, lambda folder: {"T": 0.9, "mean": 0.0})
+    assert again.steps == 4
+    last = weights(tmp_path / "model")
+    assert all(torch.equal(best[name], last[name]) for name in best)
+
+
+def test_the_best_weights_are_found_where_a_run_was_moved_to(config, tmp_path):
+    def scored(scores):
+        return lambda folder: {"T": next(scores), "mean": 0.0}
+
+    settings = config(
+        evaluation={"tasks": ["T"], "every": 1, "keep_best": True, "score": "T"}, checkpoints={"every": None}
+    )
+    train(settings, PAIRS, tmp_path / "a", scored(iter([0.1, 0.5, 0.2, 0.2, 0.2, 0.2, 0.2, 0.5])))
+    moved = ended_after(tmp_path / "a", 6, tmp_path / "b")
+    shutil.rmtree(tmp_path / "a")
+    shutil.copytree(moved, tmp_path / "c")
+    train(settings, PAIRS, moved, scored(iter([0.5])))
+    best, last = weights(moved / "checkpoint-1"), weights(moved / "model")
+    assert all(torch.equal(best[name], last[name]) for name in best)
+
+    shutil.rmtree(tmp_path / "c" / "checkpoint-1")
+    with pytest.raises(TrainingConfigError, match="checkpoint-1, which has the best weights so far, is gone"):
+        train(settings, PAIRS, tmp_path / "c", scored(iter([0.3] * 4)))
+
+
+@pytest.mark.parametrize("every", [2, 100])
+def test_weights_that_are_no_numbers_are_not_written(config, tmp_path, every):
+    settings = config(
+        optimiser={"learning_rate": 1e9, "clip": 0, "warmup": 0}, run={"log_every": 50}, checkpoints={"every": every}
+    )
+    with pytest.raises(TrainingConfigError, match=f"a weight is not finite at step {min(every, 6)}; lower"):
+        train(settings, PAIRS, tmp_path)
+    assert not [*tmp_path.glob("checkpoint-*"), *tmp_path.glob("model")]
+
+
+def test_hard_negatives_that_are_not_used_are_told(config, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(checks, "logger", logging.getLogger("checked"))
+    train(config(run={"steps": 1}), PAIRS, tmp_path)
+    assert "hard negatives of 60 pairs are not used: data.negatives is 0" in caplog.text
 
 
 def test_the_base_has_its_share(config, tmp_path, tiny, trained):
@@ -231,12 +286,18 @@ def test_encoders_keep_the_dimensions_that_the_model_s_files_say(config, tmp_pat
     assert Fingerprint.of_encoder(encoder).dim == 16  # which makes the index's mapping
 
 
-def test_two_devices_learn_what_one_does(config, tiny, tmp_path):
+def test_two_devices_learn_what_one_does_of_pairs_with_all_negatives(config, tiny, tmp_path, monkeypatch):
     shape = json.loads((tiny / "config.json").read_text())
     still = shutil.copytree(tiny, tmp_path / "still")  # dropout would be another on each
     (still / "config.json").write_text(json.dumps(shape | dict.fromkeys(DROPOUTS, 0.0)))
-    settings = config(model={"base": str(still)}, run={"steps": 3}, data={"negatives": 1, "weights": {"a": 2.0}})
-    train(settings, PAIRS[:60], tmp_path / "one")
+    monkeypatch.setenv("MEDTE_CACHE", str(tmp_path / "cache"))
+    settings = config(
+        model={"base": str(still)},
+        run={"steps": 3},
+        data={"negatives": 2, "weights": {"a": 2.0}},
+        batches={"kind": "locality", "rows_per_cluster": 20, "first_clusters": 3, "cluster_model": str(tiny)},
+    )
+    train(settings, pairs_of("a", 60, negatives=2), tmp_path / "one")
     program = tmp_path / "two.py"
     program.write_text(TWO.format(config=settings.model_dump_json(), folder=str(tmp_path / "two")))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(program)]
@@ -286,7 +347,7 @@ def test_a_full_disk_leaves_what_is_whole(config, trained, small_disk):
 
 
 def test_a_device_that_is_not_there_is_refused(config, tmp_path, monkeypatch):
-    monkeypatch.setattr(module.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(checks.torch.cuda, "is_available", lambda: False)
     with pytest.raises(TrainingConfigError, match=r"run\.device is 'cuda'"):
         train(config(run={"device": "cuda"}), PAIRS, tmp_path)
 

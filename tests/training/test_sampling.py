@@ -95,8 +95,15 @@ def test_no_text_comes_twice_in_a_batch(tmp_path):
             assert others.isdisjoint(text.lower() for text in table[row].negatives)
 
 
+def test_no_two_pairs_of_a_group_share_a_batch(tmp_path):
+    pairs = [Pair(str(n), "s", f"text {n}", f"other {n}", group=f"disease {n // 4}") for n in range(120)]
+    batches = list(cut(np.arange(120), PairTable(pairs, tmp_path), 16, 2))
+    assert sorted(chain(*batches)) == list(range(120))
+    assert all(len({pairs[row].group for row in batch}) == len(batch) for batch in batches)
+
+
 def test_a_source_that_makes_no_batch_is_named(tmp_path):
     pairs = [Pair(str(n), "labels", f"text {n}", ("benign", "malignant")[n % 2]) for n in range(100)]
     table = PairTable(pairs, tmp_path)
-    with pytest.raises(TrainingDataError, match="source 'labels' makes no batch of 8 pairs that share no text"):
+    with pytest.raises(TrainingDataError, match="source 'labels' makes no batch of 8 pairs that share no text and no"):
         next(iter(batches_of(table)))

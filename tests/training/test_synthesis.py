@@ -125,6 +125,7 @@ def test_triplets_are_passages_of_the_note_that_they_name(asker):
         assert (own[start:end],) == one.negatives
         assert one.anchor.endswith(f"case {one.note[1:]}")
         assert one.keys == {"note": one.note}
+        assert one.group == one.note
         assert one.id.startswith(f"{one.note}#")
     assert len({one.id for one in found}) == 18
     report = synthesis.report()
@@ -419,6 +420,25 @@ def test_tokens_are_capped_before_they_are_spent(server, asker):
     assert synthesis.dropped == {NOT_ASKED: 3}
 
 
+def test_failed_calls_count_as_often_as_the_server_is_asked(server, asker):
+    server.answer = lambda _: (500, {})
+    one = asker(max_calls=1)
+    _, synthesis = made(one, notes(1))
+
+    assert len(server.asked) == one.spent.calls == 1
+    assert one.spent.prompt_tokens > 300
+    assert synthesis.dropped == {NOT_ASKED: 1}
+
+
+def test_room_is_left_for_replies(server, asker, tmp_path):
+    generator, identity = load_generator(server.generator(tmp_path, generation_kwargs={"max_tokens": 900}))
+    one = Asker(generator, identity, tmp_path / "replies", Guard(), max_tokens=1000)
+    assert made(one, notes(1))[1].dropped == {NOT_ASKED: 1}
+    other = asker(max_tokens=3000)
+    server.usage = {"prompt_tokens": 100, "completion_tokens": 1500}
+    assert made(other, notes(2))[1].dropped == {NOT_ASKED: 1}
+
+
 def test_tokens_that_a_generator_does_not_tell_are_estimated(server, asker):
     server.usage = None
     _, synthesis = made(asker(), notes(1))
@@ -603,6 +623,8 @@ def test_notes_come_once_and_long_ones_are_cut_between_words(tmp_path):
         {"id": "1", "text": text_of(1), "SUBJECT_ID": "7"},
         {"id": "10000032-DS-21", "text": text_of(1)},
         {"id": "1", "text": f"Name:  ___     Unit No:   ___\n{text_of(1)}"},
+        {"id": "a", "text": f"EXAMINATION: CHEST (PA AND LAT) INDICATION: ___ year old woman with cough. {text_of(1)}"},
+        {"id": "b", "text": f"___ is a ___ yo man who presented to ___ with pain. {text_of(1)}"},
         {"id": "1", "text": f"Admission Date: [**2151-7-16**] {text_of(1)}"},
     ],
 )

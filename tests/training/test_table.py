@@ -33,12 +33,30 @@ def test_repeated_texts_are_left_out_and_counted(tmp_path):
     ]
     table = PairTable(pairs, tmp_path, negatives=2)
     first, second = (source.to_dict() for source in table.sources)
-    assert first == {"source": "a", "pairs": 2, "read": 4, "repeated": 1, "same": 1, "with_negatives": 0}
+    assert first == {
+        "source": "a",
+        "pairs": 2,
+        "read": 4,
+        "repeated": 1,
+        "same": 1,
+        "with_negatives": 0,
+        "incomplete": 0,
+    }
     assert second["pairs"] == 2  # a text 1 may come again in another source
     assert [one.lower() for one in table[3].negatives] == ["shock", "chill"]
-    assert table.own_ids(3) == [text_id("Sepsis"), text_id("An infection.")]
+    assert set(table.own_ids(3)) == {text_id("Sepsis"), text_id("An infection.")}
     assert list(table.negative_ids(3)) == [text_id("shock"), text_id("chill")]
     assert list(table.negative_ids(0)) == []
+
+
+def test_pairs_without_all_hard_negatives_can_be_left_out(tmp_path):
+    pairs = [*pairs_of("a", 4, negatives=2), *pairs_of("b", 3), *pairs_of("a", 6, negatives=1)[4:]]
+    table = PairTable(pairs, tmp_path, negatives=2)
+    table.keep_complete(together=False)
+    assert [source.rows.tolist() for source in table.sources] == [[0, 1, 2, 3], [4, 5, 6]]
+    assert [source.incomplete for source in table.sources] == [2, 0]
+    with pytest.raises(TrainingDataError, match="3 have too few hard negatives for several"):
+        table.keep_complete(together=True)
 
 
 def test_the_fingerprint_is_of_what_is_used(tmp_path):

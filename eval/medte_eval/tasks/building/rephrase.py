@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 _ATTEMPTS = 3  # at one document
 _HOPELESS = 10  # documents in a row at which the generator itself failed
 _LONGEST_WAIT = 30.0
+_DEFAULTS = {"max_retries": 0, "timeout": 600.0}
+"""Of generators that take these: calls are repeated and counted here alone, and a long reply takes minutes."""
 _IRRELEVANT = re.compile("key|secret|token|timeout|retries|callback|http_client", re.IGNORECASE)  # to the replies
 _FENCE = re.compile(r"\A```[a-z]*\s*(.*?)\s*```\Z", re.DOTALL)
 _NotBlank = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
@@ -163,6 +165,8 @@ class Rephraser:
 def load_generator(path: Path) -> "tuple[ChatGenerator, dict[str, Any]]":
     """Load a chat generator as Haystack loads a pipeline's component, under the same rules of what may be imported.
 
+    Unless the file says otherwise it repeats no call by itself, which nobody would count, and waits ten minutes.
+
     :param path: YAML with its ``type`` and ``init_parameters``.
     :returns: The component, and what of it decides its replies.
     :raises GeneratorError: If it cannot be read, or is no chat generator.
@@ -184,12 +188,19 @@ def load_generator(path: Path) -> "tuple[ChatGenerator, dict[str, Any]]":
             " and init_parameters",
         )
     parameters = data.get("init_parameters") or {}
+
+    def made(given: Mapping[str, Any]) -> Any:
+        components = {"generator": {**data, "init_parameters": given}}
+        return Pipeline.from_dict({"components": components}).get_component("generator")
+
     try:
-        pipeline = Pipeline.from_dict({"components": {"generator": {**data, "init_parameters": parameters}}})
+        generator = made(parameters)
+        known = inspect.signature(type(generator).__init__).parameters
+        if lacking := {name: value for name, value in _DEFAULTS.items() if name in known and name not in parameters}:
+            generator = made({**parameters, **lacking})
     except (DeserializationError, PipelineError, ValueError, TypeError) as error:
         reason = str(error.__cause__ or error).splitlines()[0]
         raise GeneratorError(str(path), f"{data['type']} cannot be loaded: {reason}") from None
-    generator: Any = pipeline.get_component("generator")
     if "messages" not in inspect.signature(generator.run).parameters:
         raise GeneratorError(str(path), f"{data['type']} is no chat generator: it takes no messages")
     if hasattr(generator, "warm_up"):
