@@ -66,6 +66,13 @@ def _names(path: Path) -> list[str]:
         return list(file.keys())
 
 
+def set_dropout(model: "SentenceTransformer", share: float) -> None:
+    """Set the share of activations that training sets to 0; what is written of the model does not change."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = share
+
+
 def save_model(model: "SentenceTransformer", folder: Path, card: str | None = None) -> None:
     """Write a model as safetensors, with all that encoders ask for.
 

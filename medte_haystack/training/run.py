@@ -33,6 +33,7 @@ from medte_haystack.training.model import (
     describe_base,
     load_model,
     save_model,
+    set_dropout,
     unwritten,
     write_files,
 )
@@ -259,6 +260,8 @@ class _Run:
         model = load_model(self.files, pooling=options.pooling, max_tokens=max_tokens, device=self.device)
         prefixes = {"query": options.anchor_prefix, "document": options.positive_prefix}
         model.prompts |= {name: prefix for name, prefix in prefixes.items() if prefix is not None}
+        if options.dropout is not None:
+            set_dropout(model, options.dropout)
         return model
 
     def _collator(self, anchors: Tokeniser, passages: Tokeniser) -> Collator:
