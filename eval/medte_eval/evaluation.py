@@ -1,7 +1,7 @@
 """What `medte-eval run` is asked for: which tasks on which systems, with which model."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -26,18 +26,24 @@ class ModelChoice:
     """A model that was asked for, and how it shall compute; see `Encoder.load`.
 
     :param name: None takes the given index's, or the default.
+    :param prefixes: Whether it puts its prefixes before queries and passages.
     """
 
     name: str | None
     device: str | None
     precision: str
     max_tokens: int | None
+    prefixes: bool = True
 
     def load(self, name: str) -> "Encoder":
         """Load the model of a name, which may be the index's."""
         from medte_haystack.encoder import Encoder
 
-        return Encoder.load(name, device=self.device, precision=self.precision, max_tokens=self.max_tokens)
+        encoder = Encoder.load(name, device=self.device, precision=self.precision, max_tokens=self.max_tokens)
+        if not self.prefixes:
+            bare = replace(encoder.spec, query_prefix="", passage_prefix="")
+            encoder.files = replace(encoder.files, spec=bare)
+        return encoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +90,7 @@ class Evaluation:
         own_stores: bool,
         latency_queries: int,
         notes_may_leave: bool,
+        no_prefixes: bool,
         device: str | None,
         precision: str,
     ) -> Self:
@@ -109,7 +116,11 @@ class Evaluation:
         names = task_names(tasks)
         chosen = find_tasks(names, data=data, queries=queries, top_k=top_k, data_dir=data_dir)
         systems = find_systems([name.strip() for name in system.split(",") if name.strip()], options)
-        its = ModelChoice(model, device, precision, max_tokens)
+        if no_prefixes and any(one.row.name == "pipeline" for one in systems):
+            raise UnknownSystemError(
+                "--no-prefixes is for models that are named here; a pipeline's own are as its file has them"
+            )
+        its = ModelChoice(model, device, precision, max_tokens, prefixes=not no_prefixes)
         missing = not_built(data_dir) if NAME in names else []
         return cls(chosen, missing, systems, options, its, latency_queries, notes_may_leave)
 

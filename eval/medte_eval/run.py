@@ -188,16 +188,18 @@ def _notes(task: AbsTask, system: System, settings: dict[str, Any]) -> Iterable[
         yield f"documents of the corpus that are not in the index, since their text is blank: {corpus - documents:,}"
     if left_out := getattr(task, "left_out", 0):
         yield f"{left_out:,} rows of the source could not be read and are not in the corpus"
-    if isinstance(task, AbsTaskPairClassification) and isinstance(system, SearchSystem):
-        prefixed = "" if system.encoder is None else _prefixed(system.encoder)
-        yield f"pairs on {system.name}: {system.scoring()}{prefixed}"
+    if isinstance(task, AbsTaskPairClassification):
+        yield from _of_pairs(system)
     elif not isinstance(task, AbsTaskRetrieval) and isinstance(system, SearchSystem):
         yield f"{task.metadata.type} on {system.name} is its model's alone; no index takes part"
 
 
-def _prefixed(encoder: Encoder) -> str:
-    """Tell how the texts of pairs are encoded on a server: as queries and passages, unlike by the model alone."""
-    query, passage = encoder.spec.query_prefix, encoder.spec.passage_prefix
-    if not query and not passage:
-        return ""
-    return f"; first texts have the prefix {query!r}, second texts {passage!r}, none with the model alone"
+def _of_pairs(system: System) -> Iterable[str]:
+    """Tell how pairs are scored: by the model alone their texts are neither queries nor passages, as mteb has it."""
+    encoder = system.encoder
+    first, second = ("", "") if encoder is None else (encoder.prefix("query"), encoder.prefix("passage"))
+    if isinstance(system, SearchSystem):
+        prefixes = f"; first texts have the prefix {first!r}, second texts {second!r}" if first or second else ""
+        yield f"pairs on {system.name}: {system.scoring()}{prefixes}"
+    elif first or second:
+        yield f"pairs on {system.name}: neither text has a prefix, though the model has some"

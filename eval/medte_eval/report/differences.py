@@ -10,7 +10,7 @@ from scipy import stats  # type: ignore[import-untyped]
 from medte_eval.comparison import Comparison, compare_results
 from medte_eval.report.model import Difference, Setup
 from medte_eval.report.reading import Result
-from medte_eval.results import ResultError
+from medte_eval.results import PREFIXES, ResultError
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +35,11 @@ def find_differences(results: Sequence[Result], setups: Mapping[str, Setup]) -> 
     for number, (baseline, one) in enumerate(pairs, start=1):
         logger.info("comparing %d of %d: %s on %s", number, len(pairs), setups[one.setup].name, one.task.name)
         marks = setups[one.setup].mark, setups[baseline.setup].mark
-        if one.task.type == _PAIRS and any(one.run.model.get(name) for name in ("query_prefix", "passage_prefix")):
-            notes.append(f"{one.task.name}: {marks[0]} and {marks[1]} are not compared: only {marks[0]} has prefixes")
+        if one.task.type == _PAIRS and any(map(one.run.model.get, PREFIXES)):
+            notes.append(
+                f"{one.task.name}: {marks[0]} and {marks[1]} are not compared: only {marks[0]} has prefixes;"
+                " --no-prefixes runs both without"
+            )
             continue
         try:
             found.append((*marks, _compared(baseline, one)))

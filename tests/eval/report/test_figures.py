@@ -85,7 +85,7 @@ def test_pairs_with_prefixes_are_not_compared_with_pairs_without(tmp_path: Path)
     report = make_report([tmp_path])
 
     assert [one.compared.task for one in report.differences] == ["One"]
-    assert report.notes == ["Pairs: B and A are not compared: only B has prefixes"]
+    assert report.notes == ["Pairs: B and A are not compared: only B has prefixes; --no-prefixes runs both without"]
 
 
 def test_items_that_cannot_be_compared_are_noted(tmp_path: Path) -> None:
