@@ -4,8 +4,9 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from medte_eval.report.model import Difference, Leaderboard, Scored, Standing, TaskScores
+from medte_eval.report.model import Difference, Scored, TaskScores
 from medte_eval.report.scores import ENCODING
+from medte_eval.report.standings import Leaderboard, Standing
 
 _LEFT, _RIGHT = 13.0, 95.0  # percent: the room of the points
 _TOP, _BOTTOM = 30.0, 232.0  # pixels

@@ -7,6 +7,7 @@ from medte_eval.report.model import Scored, Setup, TaskScores
 from medte_eval.report.published import find_published
 from medte_eval.report.reading import Result
 from medte_eval.tasks.benchmark import BENCHMARK, NAME, split_name
+from medte_eval.tasks.benchmark.sources import SOURCES
 from medte_haystack.errors import IndexContractError
 from medte_haystack.index.contract import EMBEDDING
 from medte_haystack.index.mapping import quantisation_of
@@ -58,6 +59,7 @@ def _task(results: Sequence[Result], setups: Mapping[str, Setup]) -> TaskScores:
         description=task.description,
         main_score=task.main_score,
         benchmark=benchmark_of(task.name),
+        source=SOURCES[known[0].source].title if (known := split_name(task.name)) else None,
         items=counts.get("queries") or counts.get("documents", 0),
         sampled_queries=task.sampled_queries,
         reduced=task.reduced,
