@@ -1,4 +1,4 @@
-"""What `medte-eval run` is asked for: which tasks on which systems, with which model."""
+"""What `medte-eval run` and `tune` are asked for: which tasks on which systems, with which model."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -85,16 +85,16 @@ class Evaluation:
         analyzer: str,
         num_candidates: int | None,
         oversample: float | None,
-        fusion: str | None,
-        weights: str | None,
-        own_stores: bool,
-        latency_queries: int,
         notes_may_leave: bool,
         no_prefixes: bool,
         device: str | None,
         precision: str,
+        fusion: str | None = None,
+        weights: str | None = None,
+        own_stores: bool = False,
+        latency_queries: int = 0,
     ) -> Self:
-        """Look up what the command's options name; the parameters are called as these are.
+        """Look up what the options of `run` or `tune` name; the parameters are called as these are.
 
         :raises UnknownTaskError: If a task is not known, or none takes what is given for it.
         :raises UnknownSystemError: If a system is not known, or none takes an option.

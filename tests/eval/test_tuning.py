@@ -54,7 +54,7 @@ def test_weights_are_learned_reported_and_taken(
         (["--task", "SIB200ClusteringS2S"], "SIB200ClusteringS2S is of type Clustering; hybrid weights are learned"),
         (["--task", "MedQAPair"], "MedQAPair is of type PairClassification; hybrid weights are learned"),
         (["--task", "MTEB(Medical, v1)"], "12 tasks; hybrid weights are learned from one retrieval task, such as"),
-        (["--task", ""], "unknown task ''"),
+        (["--task", ""], "no task is named"),
         (["--quantisation", "int9"], "quantisation 'int9' is unknown"),
         (["--index", "i", "--quantisation", "flat"], "an existing index has its quantisation"),
     ],

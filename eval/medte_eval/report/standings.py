@@ -77,8 +77,9 @@ class Leaderboard:
 
     @property
     def measured(self) -> list[Standing]:
-        """The rows that are not published ones."""
-        return [row for row in self.rows if row.published is None]
+        """The rows that are not published ones, in the order of their marks."""
+        rows = [(row.mark, row) for row in self.rows if row.mark is not None]
+        return [row for _, row in sorted(rows, key=lambda one: (len(one[0]), one[0]))]
 
     @property
     def measured_sources(self) -> dict[str, int]:
