@@ -103,15 +103,16 @@ class Evaluation:
         """
         learned = None if weights is None else parse_weights(weights)
         options = SystemOptions(
-            index,
-            quantisation,
-            chunk_tokens,
-            num_candidates,
-            oversample,
-            fusion or (None if learned is None else learned.fusion),
-            None if learned is None else learned.weights,
-            own_stores or None,
-            None if analyzer == "auto" else analyzer,
+            index=index,
+            quantisation=quantisation,
+            chunk_tokens=chunk_tokens,
+            num_candidates=num_candidates,
+            oversample=oversample,
+            fusion=fusion or (learned.fusion if learned else None),
+            weights=learned.weights if learned else None,
+            learned_from=(learned.task, learned.queries) if learned and learned.task else None,
+            own_stores=own_stores or None,
+            analyzer=None if analyzer == "auto" else analyzer,
         )
         names = task_names(tasks)
         chosen = find_tasks(names, data=data, queries=queries, top_k=top_k, data_dir=data_dir)

@@ -136,8 +136,9 @@ def across(value: float, limit: float) -> float:
 
 
 def is_compared(score: Scored) -> bool:
-    """Tell whether the latency is that of searching; that of encoding alone says little beside it."""
-    return score.score is not None and (score.p50_ms or 0) > 0 and score.timed != ENCODING
+    """Tell whether the latency is that of a search as deep as the others; that of encoding alone says little."""
+    timed = score.timed != ENCODING and score.at_most is None
+    return score.score is not None and (score.p50_ms or 0) > 0 and timed
 
 
 def unbeaten(scores: Iterable[Scored]) -> set[str]:

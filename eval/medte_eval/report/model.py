@@ -81,6 +81,9 @@ class Scored:
     :param vector_bytes: Memory that the searched vectors want, by `es_ingest.planning`; 0 without vectors, None if it
         is not known, such as that of a pipeline's own stores.
     :param index_bytes: Size of the index on disk; None without one.
+    :param at_most: How many documents it gives at most, where that is fewer than were asked for; so nothing that was
+        asked for more can be put beside its latency.
+    :param learned_from: From how many of the task's own queries its weights were learned.
     :param notes: What a reader of the score must know.
     :param file: Name of its ``*.run.json``.
     """
@@ -99,6 +102,8 @@ class Scored:
     queries_per_second: float | None
     vector_bytes: int | None
     index_bytes: int | None
+    at_most: int | None
+    learned_from: int | None
     notes: tuple[str, ...]
     file: str
 

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from medte_eval.comparison import SIGNIFICANT
 from medte_eval.report import charts, columns, writing
-from medte_eval.report.differences import SIGNIFICANT
 from medte_eval.report.model import Report, TaskScores
 from medte_eval.report.terminal import score_name, short
 from medte_eval.tasks.benchmark import NAME
@@ -125,6 +125,7 @@ def _environment(*, html: bool) -> Environment:
         "groups": writing.groups,
         "metrics": writing.metrics,
         "beside_alone": writing.beside_alone,
+        "about_score": writing.about_score,
         "notes_of": writing.notes_of,
     }
     values = {"benchmark": NAME, "significant": SIGNIFICANT, "height": charts.HEIGHT, "long": _LONG}

@@ -1,5 +1,6 @@
 """The scores of every task, and what they took."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 from es_ingest.planning.sizes import size_of
@@ -92,9 +93,17 @@ def _scored(result: Result, mark: str) -> Scored:
         queries_per_second=None if latency is None else latency.queries_per_second,
         vector_bytes=_vector_bytes(result) if result.task.type == "Retrieval" else None,
         index_bytes=run.index_bytes,
+        at_most=_at_most(result),
+        learned_from=run.weights_learned_here or None,
         notes=notes,
         file=result.path.name,
     )
+
+
+def _at_most(result: Result) -> int | None:
+    """Return how many documents a system gives at most, where these are fewer than were asked for and are there."""
+    given, there = result.run.top_k, result.run.counts.get("documents") or math.inf
+    return given if given is not None and given < min(result.task.top_k or 0, there) else None
 
 
 def _vector_bytes(result: Result) -> int | None:

@@ -155,6 +155,8 @@ def print_comparisons(found: "Sequence[Comparison]") -> None:
 
 def print_tuned(tuned: "Tuned", file: str) -> None:
     """Print learned weights and how they do."""
+    from medte_eval.comparison import SIGNIFICANT
+
     learned, compared = tuned.learned, tuned.comparison
     weights = ", ".join(f"{one:g}" for one in learned.weights)
     typer.echo(f"learned from {tuned.train:,} queries: fusion {learned.fusion}, weights {weights}")
@@ -163,7 +165,9 @@ def print_tuned(tuned: "Tuned", file: str) -> None:
     print_table([[f"{compared.items:,} held-out queries", "nDCG@10"], *rows], left=1)
     typer.echo()
     print_comparisons([compared])
-    typer.echo(f"written to {file}; use it with `medte-eval run --system hybrid --weights {file}`")
+    if compared.difference <= 0 or (compared.p or 0) >= SIGNIFICANT:
+        typer.echo("the learned weights are not better than the defaults by more than chance, so keep these")
+    typer.echo(f"written to {file}, for `medte-eval run --system hybrid --weights {file}` on other queries than these")
 
 
 def print_leaderboards(report: "Report") -> None:

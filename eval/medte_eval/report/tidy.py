@@ -12,7 +12,7 @@ from medte_eval.results import HEADLINE
 _OF_A_TASK = ("task", "benchmark", "type", "source", "metric", "items", "sampled_queries", "data")
 _OF_A_RUN = (
     *("documents", "chunks", "truncated", "index_seconds", "search_seconds", "timed", "p50_ms", "p99_ms"),
-    *("queries_per_second", "vector_bytes", "index_bytes"),
+    *("queries_per_second", "vector_bytes", "index_bytes", "at_most", "learned_from"),
 )
 _SCORES = tuple(dict.fromkeys(name for names in HEADLINE.values() for name in names))
 _TO_ALONE = ("difference", "low", "high", "p", "p_adjusted", "verdict")

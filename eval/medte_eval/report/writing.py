@@ -3,8 +3,9 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from medte_eval.report.model import Report, TaskScores
+from medte_eval.report.model import Report, Scored, TaskScores
 from medte_eval.report.published import SOURCES
+from medte_eval.report.scores import ENCODING
 from medte_eval.report.standings import Leaderboard, Mean, Standing
 from medte_eval.report.terminal import score_name
 from medte_eval.tasks.benchmark import BENCHMARK, NAME
@@ -127,7 +128,9 @@ def beside_alone(report: Report, mark: str) -> str:
         + f" of {count(its.total(), 'task')}"
         for baseline, its in found.items()
     }
-    return "; ".join(f"beside {baseline}: {text}" for baseline, text in told.items())
+    lines = [f"beside {baseline}: {text}" for baseline, text in told.items()]
+    learned = [task.name for task in report.tasks for one in task.scores if one.mark == mark and one.learned_from]
+    return "; ".join([*lines, *(["weights learned from queries of " + ", ".join(learned)] if learned else [])])
 
 
 def failed_together(report: Report) -> list[tuple[list[str], str | None, str]]:
@@ -136,6 +139,14 @@ def failed_together(report: Report) -> list[tuple[list[str], str | None, str]]:
     for one in report.failures:
         found.setdefault((one.system, one.message), []).append(one.task)
     return [(tasks, system, message) for (system, message), tasks in found.items()]
+
+
+def about_score(one: Scored) -> list[str]:
+    """Return what keeps a search from being put beside the others, in a few words each."""
+    told = ["encoding alone timed"] if one.timed == ENCODING else []
+    told += [] if one.at_most is None else [f"at most {count(one.at_most, 'document')}"]
+    told += [] if one.learned_from is None else [f"weights learned from {one.learned_from:,} of the queries"]
+    return told
 
 
 def notes_of(task: TaskScores) -> list[str]:
