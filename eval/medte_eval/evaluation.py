@@ -1,7 +1,7 @@
-"""What `medte-eval run` is asked for: which tasks on which systems, with which model."""
+"""What `medte-eval run` and `tune` are asked for: which tasks on which systems, with which model."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -26,18 +26,24 @@ class ModelChoice:
     """A model that was asked for, and how it shall compute; see `Encoder.load`.
 
     :param name: None takes the given index's, or the default.
+    :param prefixes: Whether it puts its prefixes before queries and passages.
     """
 
     name: str | None
     device: str | None
     precision: str
     max_tokens: int | None
+    prefixes: bool = True
 
     def load(self, name: str) -> "Encoder":
         """Load the model of a name, which may be the index's."""
         from medte_haystack.encoder import Encoder
 
-        return Encoder.load(name, device=self.device, precision=self.precision, max_tokens=self.max_tokens)
+        encoder = Encoder.load(name, device=self.device, precision=self.precision, max_tokens=self.max_tokens)
+        if not self.prefixes:
+            bare = replace(encoder.spec, query_prefix="", passage_prefix="")
+            encoder.files = replace(encoder.files, spec=bare)
+        return encoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +85,16 @@ class Evaluation:
         analyzer: str,
         num_candidates: int | None,
         oversample: float | None,
-        fusion: str | None,
-        weights: str | None,
-        own_stores: bool,
-        latency_queries: int,
         notes_may_leave: bool,
+        no_prefixes: bool,
         device: str | None,
         precision: str,
+        fusion: str | None = None,
+        weights: str | None = None,
+        own_stores: bool = False,
+        latency_queries: int = 0,
     ) -> Self:
-        """Look up what the command's options name; the parameters are called as these are.
+        """Look up what the options of `run` or `tune` name; the parameters are called as these are.
 
         :raises UnknownTaskError: If a task is not known, or none takes what is given for it.
         :raises UnknownSystemError: If a system is not known, or none takes an option.
@@ -96,20 +103,25 @@ class Evaluation:
         """
         learned = None if weights is None else parse_weights(weights)
         options = SystemOptions(
-            index,
-            quantisation,
-            chunk_tokens,
-            num_candidates,
-            oversample,
-            fusion or (None if learned is None else learned.fusion),
-            None if learned is None else learned.weights,
-            own_stores or None,
-            None if analyzer == "auto" else analyzer,
+            index=index,
+            quantisation=quantisation,
+            chunk_tokens=chunk_tokens,
+            num_candidates=num_candidates,
+            oversample=oversample,
+            fusion=fusion or (learned.fusion if learned else None),
+            weights=learned.weights if learned else None,
+            learned_from=(learned.task, learned.queries) if learned and learned.task else None,
+            own_stores=own_stores or None,
+            analyzer=None if analyzer == "auto" else analyzer,
         )
         names = task_names(tasks)
         chosen = find_tasks(names, data=data, queries=queries, top_k=top_k, data_dir=data_dir)
         systems = find_systems([name.strip() for name in system.split(",") if name.strip()], options)
-        its = ModelChoice(model, device, precision, max_tokens)
+        if no_prefixes and any(one.row.name == "pipeline" for one in systems):
+            raise UnknownSystemError(
+                "--no-prefixes is for models that are named here; a pipeline's own are as its file has them"
+            )
+        its = ModelChoice(model, device, precision, max_tokens, prefixes=not no_prefixes)
         missing = not_built(data_dir) if NAME in names else []
         return cls(chosen, missing, systems, options, its, latency_queries, notes_may_leave)
 

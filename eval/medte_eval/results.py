@@ -35,6 +35,8 @@ STATE: Mapping[str, str] = {
     "ignore_identical_ids": "documents with a query's id left out",
 }
 """What of a task two results must share to be comparable, and how it is called."""
+PREFIXES = ("query_prefix", "passage_prefix")
+"""Of a model in a result: what it put before queries and passages."""
 RUN_SUFFIX = ".run.json"
 _PACKAGES = ("medte", "mteb", "torch", "transformers", "elasticsearch", "numpy")
 

@@ -60,7 +60,7 @@ def evaluate(task: AbsTask, system: System, *, server_version: str | None = None
     searching = measured.search_seconds
     if searching is None:  # mteb searches by itself
         searching = max(0.0, _seconds(result) - measured.index_seconds)
-    details = system.details()
+    details = system.details() | learned_here(task, system)
     items = read_items(task, predictions)
     queries = [text for data in _retrieval_data(task) for text in data["queries"]["text"]]
     return Outcome(
@@ -76,7 +76,7 @@ def evaluate(task: AbsTask, system: System, *, server_version: str | None = None
             "left_out": getattr(task, "left_out", 0),
         },
         seconds={"indexing": measured.index_seconds, "searching": searching},
-        notes=tuple(_notes(task, system, settings)),
+        notes=tuple(_notes(task, system, settings, details)),
         details=details,
         latency=measure_latency(system, queries_to_time(task), about["top_k"], latency_queries, _SEED),
         items=items,
@@ -87,6 +87,12 @@ def queries_to_time(task: AbsTask) -> list[str]:
     """Return the queries that are searched with; none where certain documents are to be scored, which is no search."""
     data = list(_retrieval_data(task))
     return [] if any(one["top_ranked"] for one in data) else [text for one in data for text in one["queries"]["text"]]
+
+
+def learned_here(task: AbsTask, system: System) -> dict[str, int]:
+    """Return from how many of a task's queries the weights of a system were learned, where they were."""
+    name, queries = getattr(system, "learned_from", None) or (None, 0)
+    return {"weights_learned_here": queries} if name == task.metadata.name else {}
 
 
 def describe_task(task: AbsTask) -> dict[str, Any]:
@@ -173,7 +179,7 @@ def _seconds(result: TaskResult) -> float:
     return sum(phase["end"] - phase["start"] for phase in phases if phase["name"] not in _NOT_THE_SYSTEM)
 
 
-def _notes(task: AbsTask, system: System, settings: dict[str, Any]) -> Iterable[str]:
+def _notes(task: AbsTask, system: System, settings: Mapping[str, Any], details: Mapping[str, Any]) -> Iterable[str]:
     corpus = sum(len(data["corpus"]) for data in _retrieval_data(task))
     index, documents = settings.get("index"), system.measured.documents
     if index is not None and corpus:
@@ -188,16 +194,28 @@ def _notes(task: AbsTask, system: System, settings: dict[str, Any]) -> Iterable[
         yield f"documents of the corpus that are not in the index, since their text is blank: {corpus - documents:,}"
     if left_out := getattr(task, "left_out", 0):
         yield f"{left_out:,} rows of the source could not be read and are not in the corpus"
-    if isinstance(task, AbsTaskPairClassification) and isinstance(system, SearchSystem):
-        prefixed = "" if system.encoder is None else _prefixed(system.encoder)
-        yield f"pairs on {system.name}: {system.scoring()}{prefixed}"
+    if absent := getattr(task, "absent", 0):
+        yield f"judged documents that are not in the corpus, and cannot be found: {absent:,}"
+    if queries := details.get("weights_learned_here"):
+        yield (
+            f"the weights of {system.name} were learned from {queries:,} of these very queries, so its score says too"
+            " much; what `medte-eval tune` tells is of the others"
+        )
+    asked, given = getattr(task, "_top_k", 0), details.get("top_k")
+    if given is not None and given < min(asked, corpus):
+        yield f"{system.name} gives at most {given} documents a query, as its file says; no score looks deeper"
+    if isinstance(task, AbsTaskPairClassification):
+        yield from _of_pairs(system)
     elif not isinstance(task, AbsTaskRetrieval) and isinstance(system, SearchSystem):
         yield f"{task.metadata.type} on {system.name} is its model's alone; no index takes part"
 
 
-def _prefixed(encoder: Encoder) -> str:
-    """Tell how the texts of pairs are encoded on a server: as queries and passages, unlike by the model alone."""
-    query, passage = encoder.spec.query_prefix, encoder.spec.passage_prefix
-    if not query and not passage:
-        return ""
-    return f"; first texts have the prefix {query!r}, second texts {passage!r}, none with the model alone"
+def _of_pairs(system: System) -> Iterable[str]:
+    """Tell how pairs are scored: by the model alone their texts are neither queries nor passages, as mteb has it."""
+    encoder = system.encoder
+    first, second = ("", "") if encoder is None else (encoder.prefix("query"), encoder.prefix("passage"))
+    if isinstance(system, SearchSystem):
+        prefixes = f"; first texts have the prefix {first!r}, second texts {second!r}" if first or second else ""
+        yield f"pairs on {system.name}: {system.scoring()}{prefixes}"
+    elif first or second:
+        yield f"pairs on {system.name}: neither text has a prefix, though the model has some"

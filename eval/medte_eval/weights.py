@@ -19,10 +19,14 @@ class Learned:
 
     :param fusion: Way of fusion; None leaves it to the reader.
     :param weights: Of the dense and the lexical side.
+    :param task: Name of the task that they were learned from; None if they were not learned.
+    :param queries: From how many of its queries.
     """
 
     fusion: str | None
     weights: tuple[float, float]
+    task: str | None = None
+    queries: int = 0
 
 
 def parse_weights(text: str) -> Learned:
@@ -51,9 +55,10 @@ def write_weights(path: Path, learned: Learned, about: Mapping[str, Any]) -> Non
 
 def _read(path: Path) -> Learned:
     try:
-        found = json.loads(path.read_text("utf-8"))["hybrid"]
+        whole = json.loads(path.read_text("utf-8"))
+        found, about = whole["hybrid"], whole.get("learned") or {}
         dense, lexical = (float(one) for one in found["weights"])
-        return Learned(found["fusion"], (dense, lexical))
+        return Learned(found["fusion"], (dense, lexical), about.get("task"), int(about.get("train_queries", 0)))
     except OSError as error:
         raise WeightsError(
             f"weights {str(path)!r} are neither two numbers, such as 0.7,0.3, nor a readable file: {error.strerror}"

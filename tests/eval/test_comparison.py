@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -158,3 +159,16 @@ def test_trec_files_hold_the_ranking(results: Path) -> None:
     found = pytrec_eval.RelevanceEvaluator(judged, {"ndcg_cut.10"}).evaluate(rankings)
     mean = np.mean([one["ndcg_cut_10"] for one in found.values()])
     assert mean == pytest.approx(about["scores"]["ndcg_at_10"], abs=1e-5)
+
+
+def test_the_same_data_may_be_called_otherwise(opened: Opened, beir: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(beir, tmp_path / "other")
+    for folder in (beir, other):
+        evaluate(BeirRetrieval(folder), opened("encoder")).write(tmp_path / "out" / folder.name)
+    files = [str(path) for name in ("tiny", "other") for path in (tmp_path / "out" / name).glob("*.run.json")]
+
+    done = CliRunner().invoke(app, ["compare", *files, "--json"])
+
+    assert done.exit_code == 0, done.stderr
+    (compared,) = json.loads(done.stdout)["comparisons"]
+    assert (compared["task"], compared["items"], compared["difference"]) == ("tiny", 10, 0)

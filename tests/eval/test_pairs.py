@@ -133,10 +133,8 @@ def test_prefixes_before_pairs_are_told(opened: Opened, encoder: Encoder, monkey
     monkeypatch.setattr(encoder, "files", replace(encoder.files, spec=spec))
     alone, dense = evaluate(Pairs(), opened("encoder")), evaluate(Pairs(), opened("dense"))
 
-    assert not alone.notes
-    assert (
-        "first texts have the prefix 'query: ', second texts 'passage: ', none with the model alone" in dense.notes[0]
-    )
+    assert alone.notes == ("pairs on encoder: neither text has a prefix, though the model has some",)
+    assert dense.notes[0].endswith("; first texts have the prefix 'query: ', second texts 'passage: '")
 
 
 def test_items_tell_what_was_right(opened: Opened) -> None:

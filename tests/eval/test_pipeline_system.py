@@ -81,6 +81,15 @@ def test_a_pipeline_is_pointed_at_the_tasks_index(opened: Opened, beir: Path, de
     assert pipeline.latency is not None
 
 
+def test_a_pipeline_gives_as_many_documents_as_its_file_says(opened: Opened, beir: Path, dense_pipeline: Path) -> None:
+    told = "pipeline:dense.yaml gives at most 10 documents a query, as its file says; no score looks deeper"
+    deep, even = (evaluate(BeirRetrieval(beir, top_k=k), opened(f"pipeline:{dense_pipeline}")) for k in (20, 10))
+
+    assert (deep.details["top_k"], even.details["top_k"]) == (10, 10)
+    assert deep.notes == (told,)
+    assert not even.notes
+
+
 def test_a_query_goes_to_all_inputs_for_it(opened: Opened, beir: Path, hybrid_pipeline: Path) -> None:
     task = BeirRetrieval(beir, top_k=10)
     pipeline, hybrid = evaluate(task, opened(f"pipeline:{hybrid_pipeline}")), evaluate(task, opened("hybrid"))

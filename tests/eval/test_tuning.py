@@ -1,6 +1,7 @@
 """Weights of hybrid search, learned on one part of the queries and reported on the other."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from typer.testing import CliRunner
 
 from es_ingest.cluster import Connection
 from medte_eval.cli import app
+from medte_eval.run import evaluate
+from medte_eval.systems.system import System
+from medte_eval.tasks.beir import BeirRetrieval
 from medte_eval.tuning import Judged, _measure
 from medte_eval.weights import Learned, WeightsError, parse_weights, write_weights
 from medte_haystack import MedTEDocumentStore, MedTEHybridRetriever
@@ -54,7 +58,7 @@ def test_weights_are_learned_reported_and_taken(
         (["--task", "SIB200ClusteringS2S"], "SIB200ClusteringS2S is of type Clustering; hybrid weights are learned"),
         (["--task", "MedQAPair"], "MedQAPair is of type PairClassification; hybrid weights are learned"),
         (["--task", "MTEB(Medical, v1)"], "12 tasks; hybrid weights are learned from one retrieval task, such as"),
-        (["--task", ""], "unknown task ''"),
+        (["--task", ""], "no task is named"),
         (["--quantisation", "int9"], "quantisation 'int9' is unknown"),
         (["--index", "i", "--quantisation", "flat"], "an existing index has its quantisation"),
     ],
@@ -88,7 +92,7 @@ def test_too_few_queries_are_told(connection: Connection, medquad: Path, tmp_pat
 def test_weights_come_as_numbers_or_as_a_file(tmp_path: Path) -> None:
     assert parse_weights("0.7, 0.3") == Learned(None, (0.7, 0.3))
     write_weights(tmp_path / "w.json", Learned("rrf", (0.5, 0.5)), {"task": "t"})
-    assert parse_weights(str(tmp_path / "w.json")) == Learned("rrf", (0.5, 0.5))
+    assert parse_weights(str(tmp_path / "w.json")) == Learned("rrf", (0.5, 0.5), "t")
 
     (tmp_path / "other.json").write_text("{}")
     with pytest.raises(WeightsError, match="holds no weights"):
@@ -97,3 +101,22 @@ def test_weights_come_as_numbers_or_as_a_file(tmp_path: Path) -> None:
         parse_weights("nothing")
     with pytest.raises(WeightsError, match="are not two numbers"):
         parse_weights("a,b")
+
+
+def test_weights_learned_from_these_very_queries_are_told(
+    opened: Callable[..., System], beir: Path, tmp_path: Path
+) -> None:
+    write_weights(tmp_path / "w.json", Learned("rrf", (0.5, 0.5)), {"task": "tiny", "train_queries": 5})
+    learned = parse_weights(str(tmp_path / "w.json"))
+    assert (learned.task, learned.queries) == ("tiny", 5)
+
+    here, elsewhere = (
+        evaluate(BeirRetrieval(beir), opened("hybrid", weights=learned.weights, learned_from=(name, 5)))
+        for name in ("tiny", "other")
+    )
+
+    assert here.details["weights_learned_here"] == 5
+    assert any("learned from 5 of these very queries" in note for note in here.notes)
+    assert "weights_learned_here" not in elsewhere.details
+    assert not elsewhere.notes
+    assert here.key == elsewhere.key

@@ -35,6 +35,8 @@ def compare(
 
         try:
             first, second = find_results(run_a, system_a), find_results(run_b, system_b)
+            if run_a.is_file() and run_b.is_file():  # whatever they are called, it is their data that counts
+                second = dict(zip(first, second.values(), strict=True))
             both = [name for name in first if name in second]
             if not both:
                 raise ResultError(

@@ -19,6 +19,13 @@ TopK = Annotated[
     int, typer.Option(min=10, max=100, help="Documents asked for a query, where it is scored and where it is timed.")
 ]
 MaxTokens = Annotated[int | None, typer.Option(help="Longest input of the model in tokens.")]
+NoPrefixes = Annotated[
+    bool,
+    typer.Option(
+        "--no-prefixes",
+        help="Leave out what the model puts before queries and passages, as the published scores of MedTEB do.",
+    ),
+]
 Index = Annotated[
     str | None, typer.Option(help="Existing index that `es-ingest run` made (default: one for the task).")
 ]

@@ -16,6 +16,7 @@ from medte_eval.commands.options import (
     Fresh,
     Index,
     MaxTokens,
+    NoPrefixes,
     NotesMayLeave,
     NumCandidates,
     Out,
@@ -44,6 +45,7 @@ def run(
     ] = "encoder",
     model: Model = None,
     max_tokens: MaxTokens = None,
+    no_prefixes: NoPrefixes = False,
     data: Data = None,
     data_dir: DataDir = None,
     queries: Queries = None,
@@ -118,6 +120,7 @@ def run(
                 own_stores=own_stores,
                 latency_queries=latency_queries,
                 notes_may_leave=notes_may_leave,
+                no_prefixes=no_prefixes,
                 device=device,
                 precision=precision,
             )

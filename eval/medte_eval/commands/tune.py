@@ -3,7 +3,7 @@
 import json
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,7 @@ from medte_eval.commands.options import (
     DataDir,
     Index,
     MaxTokens,
+    NoPrefixes,
     NotesMayLeave,
     NumCandidates,
     Oversample,
@@ -24,6 +25,13 @@ from medte_eval.commands.options import (
     Queries,
     TopK,
 )
+
+if TYPE_CHECKING:
+    from mteb.abstasks import AbsTask
+
+    from medte_eval.evaluation import Evaluation
+    from medte_eval.systems.corpus import Corpus
+    from medte_eval.tuning import Judged
 
 
 def tune(
@@ -37,6 +45,7 @@ def tune(
     ] = None,
     model: Model = None,
     max_tokens: MaxTokens = None,
+    no_prefixes: NoPrefixes = False,
     data: Data = None,
     data_dir: DataDir = None,
     queries: Queries = None,
@@ -64,14 +73,12 @@ def tune(
         from datasets.utils.logging import disable_progress_bar
 
         from es_ingest.progress import shown
+        from medte_eval.evaluation import ASKED_WRONGLY, Evaluation
         from medte_eval.privacy import why_refused
         from medte_eval.report import print_tuned
         from medte_eval.session import Session
-        from medte_eval.systems import SystemOptions, UnknownSystemError, find_systems
-        from medte_eval.tasks import UnknownTaskError, find_tasks
-        from medte_eval.tuning import Judged, learn_weights
+        from medte_eval.tuning import learn_weights
         from medte_eval.weights import write_weights
-        from medte_haystack.encoder import Encoder
         from medte_haystack.retrieval.fusion import METHODS
 
         disable_progress_bar()
@@ -79,41 +86,39 @@ def tune(
             raise typer.BadParameter(f"weights are learned for {', '.join(METHODS)}, not for {fusion!r}")
         if not out.parent.is_dir():
             raise typer.BadParameter(f"there is no folder {out.parent} for {out.name}; make it first")
-        options = SystemOptions(
-            index,
-            quantisation,
-            chunk_tokens,
-            num_candidates,
-            oversample,
-            analyzer=None if analyzer == "auto" else analyzer,
-        )
         try:
-            (hybrid,) = find_systems(["hybrid"], options)
-            asked = find_tasks([task], data=data, queries=queries, top_k=top_k, data_dir=data_dir)
-        except (UnknownTaskError, UnknownSystemError) as error:
+            asked = Evaluation.of(
+                tasks=task,
+                system="hybrid",
+                model=model,
+                max_tokens=max_tokens,
+                data=data,
+                data_dir=data_dir,
+                queries=queries,
+                top_k=top_k,
+                index=index,
+                quantisation=quantisation,
+                chunk_tokens=chunk_tokens,
+                analyzer=analyzer,
+                num_candidates=num_candidates,
+                oversample=oversample,
+                notes_may_leave=notes_may_leave,
+                no_prefixes=no_prefixes,
+                device=device,
+                precision=precision,
+            )
+        except ASKED_WRONGLY as error:
             raise typer.BadParameter(str(error)) from None
-        row, its = asked[0]
-        if len(asked) > 1 or row.type != "Retrieval":
-            known = ", ".join(row.name for row, _ in asked if row.type == "Retrieval")
-            what = f"{len(asked)} tasks" if len(asked) > 1 else f"of type {row.type}"
-            hint = f", such as {known}" if known else ""
-            raise typer.BadParameter(f"{task} is {what}; hybrid weights are learned from one retrieval task{hint}")
-        made: Any = row.make(its)
-        if len(made.hf_subsets) != 1 or len(made.eval_splits) != 1:
-            raise typer.BadParameter(f"{task} has several sets of queries; hybrid weights need one")
-        made.load_data()
-        found = made.dataset[made.hf_subsets[0]][made.eval_splits[0]]
-        qrels = {query: dict(grades) for query, grades in found["relevant_docs"].items() if any(grades.values())}
-        texts = dict(zip(found["queries"]["id"], found["queries"]["text"], strict=True))
-        judged = Judged({query: texts[query] for query in qrels}, qrels, ignore_own=made.ignore_identical_ids)
-        load = partial(Encoder.load, device=device, precision=precision, max_tokens=max_tokens)
-        with Session(es, model, load, options, partial(shown, console, quiet=quiet)) as session:
-            why = why_refused(made.metadata.name, row.type, hybrid, lambda: session.connection.url)
+        made, corpus, judged = _judged(task, asked)
+        show = partial(shown, console, quiet=quiet)
+        with Session(es, asked.model.name, asked.model.load, asked.options, show) as session:
+            about = made.metadata
+            why = why_refused(about.name, about.type, asked.systems[0], lambda: session.connection.url)
             if why is not None and not notes_may_leave:
                 raise typer.BadParameter(why)
             tuned = learn_weights(
-                made.metadata.name,
-                found["corpus"],
+                about.name,
+                corpus,
                 judged,
                 session.chunks,
                 share=train,
@@ -122,10 +127,34 @@ def tune(
                 oversample=oversample,
                 num_candidates=num_candidates,
             )
-            about = {**tuned.to_dict(), "task": made.metadata.name, "index": session.chunks.settings()}
-        del about["hybrid"], about["grid"]
-        write_weights(out, tuned.learned, {**about, "data_sha256": made.metadata.dataset["revision"]})
+            kept = {**tuned.to_dict(), "task": about.name, "index": session.chunks.settings()}
+        del kept["hybrid"], kept["grid"]
+        write_weights(out, tuned.learned, {**kept, "data_sha256": about.dataset["revision"]})
         if as_json:
             typer.echo(json.dumps({**tuned.to_dict(), "file": str(out)}, ensure_ascii=False, allow_nan=False))
         else:
             print_tuned(tuned, str(out))
+
+
+def _judged(name: str, asked: "Evaluation") -> "tuple[AbsTask, Corpus, Judged]":
+    """Load the one retrieval task that is asked for: it, its corpus, and its queries with judgements.
+
+    :raises BadParameter: If it is none, or there are several, or it has several sets of queries.
+    """
+    from medte_eval.tuning import Judged
+
+    row, its = asked.tasks[0]
+    if len(asked.tasks) > 1 or row.type != "Retrieval":
+        known = ", ".join(row.name for row, _ in asked.tasks if row.type == "Retrieval")
+        what = f"{len(asked.tasks)} tasks" if len(asked.tasks) > 1 else f"of type {row.type}"
+        hint = f", such as {known}" if known else ""
+        raise typer.BadParameter(f"{name} is {what}; hybrid weights are learned from one retrieval task{hint}")
+    made: Any = row.make(its)
+    if len(made.hf_subsets) != 1 or len(made.eval_splits) != 1:
+        raise typer.BadParameter(f"{name} has several sets of queries; hybrid weights need one")
+    made.load_data()
+    found = made.dataset[made.hf_subsets[0]][made.eval_splits[0]]
+    qrels = {query: dict(grades) for query, grades in found["relevant_docs"].items() if any(grades.values())}
+    texts = dict(zip(found["queries"]["id"], found["queries"]["text"], strict=True))
+    judged = Judged({query: texts[query] for query in qrels}, qrels, ignore_own=made.ignore_identical_ids)
+    return made, found["corpus"], judged

@@ -4,8 +4,9 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from medte_eval.report.model import Difference, Leaderboard, Scored, Standing, TaskScores
+from medte_eval.report.model import Difference, Scored, TaskScores
 from medte_eval.report.scores import ENCODING
+from medte_eval.report.standings import Leaderboard, Standing
 
 _LEFT, _RIGHT = 13.0, 95.0  # percent: the room of the points
 _TOP, _BOTTOM = 30.0, 232.0  # pixels
@@ -135,8 +136,9 @@ def across(value: float, limit: float) -> float:
 
 
 def is_compared(score: Scored) -> bool:
-    """Tell whether the latency is that of searching; that of encoding alone says little beside it."""
-    return score.score is not None and (score.p50_ms or 0) > 0 and score.timed != ENCODING
+    """Tell whether the latency is that of a search as deep as the others; that of encoding alone says little."""
+    timed = score.timed != ENCODING and score.at_most is None
+    return score.score is not None and (score.p50_ms or 0) > 0 and timed
 
 
 def unbeaten(scores: Iterable[Scored]) -> set[str]:

@@ -7,15 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from scipy import stats  # type: ignore[import-untyped]
 
-from medte_eval.comparison import Comparison, compare_results
+from medte_eval.comparison import SIGNIFICANT, Comparison, compare_results
 from medte_eval.report.model import Difference, Setup
 from medte_eval.report.reading import Result
-from medte_eval.results import ResultError
+from medte_eval.results import PREFIXES, ResultError
 
 logger = logging.getLogger(__name__)
 
-SIGNIFICANT = 0.05
-"""Least adjusted p that chance explains."""
 _ALONE = "encoder"
 _PAIRS = "PairClassification"
 _ON_A_SERVER = ("Retrieval", _PAIRS)
@@ -35,8 +33,11 @@ def find_differences(results: Sequence[Result], setups: Mapping[str, Setup]) -> 
     for number, (baseline, one) in enumerate(pairs, start=1):
         logger.info("comparing %d of %d: %s on %s", number, len(pairs), setups[one.setup].name, one.task.name)
         marks = setups[one.setup].mark, setups[baseline.setup].mark
-        if one.task.type == _PAIRS and any(one.run.model.get(name) for name in ("query_prefix", "passage_prefix")):
-            notes.append(f"{one.task.name}: {marks[0]} and {marks[1]} are not compared: only {marks[0]} has prefixes")
+        if one.task.type == _PAIRS and any(map(one.run.model.get, PREFIXES)):
+            notes.append(
+                f"{one.task.name}: {marks[0]} and {marks[1]} are not compared: only {marks[0]} has prefixes;"
+                " --no-prefixes runs both without"
+            )
             continue
         try:
             found.append((*marks, _compared(baseline, one)))
@@ -68,9 +69,9 @@ def _pairs(results: Sequence[Result], setups: Mapping[str, Setup]) -> Iterator[t
 
 
 def _judged(found: Sequence[tuple[str, str, Comparison]]) -> list[Difference]:
-    tested = [compared.p for _, _, compared in found if compared.p is not None]
+    tested = [compared.p for _, _, compared in found if compared.can_differ]
     adjusted = iter(stats.false_discovery_control(tested) if tested else ())
-    every = [(*one, None if one[2].p is None else float(next(adjusted))) for one in found]
+    every = [(*one, float(next(adjusted)) if one[2].can_differ else one[2].p) for one in found]
     return [Difference(*one, verdict=_verdict(one[2].difference, one[3])) for one in every]
 
 

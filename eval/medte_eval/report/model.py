@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from medte_eval.comparison import Comparison
+from medte_eval.report.standings import Leaderboard
+from medte_eval.results import PREFIXES
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,68 +56,10 @@ class Setup:
         """System and model."""
         return self.system if self.model is None else f"{self.system}, {self.model}"
 
-
-@dataclass(frozen=True, slots=True)
-class Mean:
-    """Mean of the main scores of the tasks of one type.
-
-    :param value: The mean.
-    :param tasks: Whose mean it is.
-    :param of: How many tasks there are of the type; as many make it comparable with others.
-    :param variants: How many of them are not quite the benchmark's tasks: made without a language model, which is
-        easier, or of a part of their source, or asked a sample of their queries.
-    """
-
-    value: float
-    tasks: tuple[str, ...]
-    of: int
-    variants: int = 0
-
     @property
-    def whole(self) -> bool:
-        """Whether it is the mean of all tasks of its type, as they are defined."""
-        return len(self.tasks) == self.of and not self.variants
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """A row of a leaderboard.
-
-    :param name: System and model, or the name of a published model.
-    :param mark: The setup's; None for published scores.
-    :param published: Where they are published; None for what was measured.
-    :param means: By task type; none of a type without results.
-    :param mean: Of the types' means, in which each type counts the same; None where a type is missing.
-    :param tasks: How many tasks it has in all.
-    :param whole: Whether these are all tasks.
-    """
-
-    name: str
-    mark: str | None
-    published: str | None
-    means: Mapping[str, Mean]
-    mean: float | None
-    tasks: int
-    whole: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Leaderboard:
-    """Systems and models by the means of their scores.
-
-    :param name: Of the benchmark.
-    :param types: Task types to how many tasks there are.
-    :param rows: The best first; those with all tasks before the others.
-    """
-
-    name: str
-    types: Mapping[str, int]
-    rows: Sequence[Standing]
-
-    @property
-    def tasks(self) -> int:
-        """How many tasks there are."""
-        return sum(self.types.values())
+    def prefixed(self) -> bool:
+        """Whether its model puts something before queries or passages."""
+        return any(map(self.settings.get, PREFIXES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +81,9 @@ class Scored:
     :param vector_bytes: Memory that the searched vectors want, by `es_ingest.planning`; 0 without vectors, None if it
         is not known, such as that of a pipeline's own stores.
     :param index_bytes: Size of the index on disk; None without one.
+    :param at_most: How many documents it gives at most, where that is fewer than were asked for; so nothing that was
+        asked for more can be put beside its latency.
+    :param learned_from: From how many of the task's own queries its weights were learned.
     :param notes: What a reader of the score must know.
     :param file: Name of its ``*.run.json``.
     """
@@ -155,6 +102,8 @@ class Scored:
     queries_per_second: float | None
     vector_bytes: int | None
     index_bytes: int | None
+    at_most: int | None
+    learned_from: int | None
     notes: tuple[str, ...]
     file: str
 
@@ -177,6 +126,7 @@ class TaskScores:
     """All that is known of a task.
 
     :param benchmark: The leaderboard that it counts for.
+    :param source: What the benchmark made it of, as people call that; None of other tasks.
     :param items: Queries or pairs; texts, where there is neither.
     :param sampled_queries: How many queries were asked, where not all were.
     :param reduced: Whether its data is a part of what it should be.
@@ -191,6 +141,7 @@ class TaskScores:
     description: str
     main_score: str
     benchmark: str
+    source: str | None
     items: int
     sampled_queries: int | None
     reduced: bool

@@ -10,8 +10,9 @@ from statistics import fmean
 from types import MappingProxyType
 from typing import Any
 
-from medte_eval.report.model import Mean, Published, Standing
+from medte_eval.report.model import Published
 from medte_eval.report.reading import Result
+from medte_eval.report.standings import Mean, Standing
 from medte_eval.tasks.benchmark import BENCHMARK, NAME
 
 SOURCES: Mapping[str, str] = MappingProxyType(
@@ -42,23 +43,27 @@ _Place = tuple[str, str]  # split and subset
 
 
 def published_means() -> list[Standing]:
-    """Return the published rows of the benchmark's leaderboard."""
-    tasks: dict[str, list[str]] = {}
+    """Return the published rows of the benchmark's leaderboard; the mean over tasks is that of the types' means."""
+    tasks: dict[str, tuple[str, ...]] = {}
     for task in BENCHMARK.values():
         if not task.reserve:
-            tasks.setdefault(task.kind, []).append(task.name)
-    return [
-        Standing(
-            name=row["model"],
-            mark=None,
-            published=NAME,
-            means={kind: Mean(float(row[kind]), tuple(names), len(names)) for kind, names in tasks.items()},
-            mean=float(row["mean"]),
-            tasks=sum(map(len, tasks.values())),
-            whole=True,
-        )
-        for row in _rows("medteb.csv")
-    ]
+            tasks[task.kind] = (*tasks.get(task.kind, ()), task.name)
+    return [_published_mean(row, tasks) for row in _rows("medteb.csv")]
+
+
+def _published_mean(row: Mapping[str, str], tasks: Mapping[str, tuple[str, ...]]) -> Standing:
+    means = {kind: Mean(float(row[kind]), names, len(names)) for kind, names in tasks.items()}
+    every = tuple(name for names in tasks.values() for name in names)
+    over_tasks = fmean([mean.value for mean in means.values()], weights=[mean.of for mean in means.values()])
+    return Standing(
+        name=row["model"],
+        mark=None,
+        published=NAME,
+        means=means,
+        mean=float(row["mean"]),
+        over_tasks=Mean(over_tasks, every, len(every)),
+        by_source={},
+    )
 
 
 def find_published(results: Sequence[Result]) -> tuple[str | None, list[Published]]:

@@ -84,6 +84,8 @@ class Run(_Part):
     notes: list[str] = []
     versions: dict[str, str] = {}
     index_bytes: int | None = None
+    top_k: int | None = None
+    weights_learned_here: int | None = None
     files: dict[str, str]
 
 

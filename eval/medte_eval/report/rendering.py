@@ -9,10 +9,9 @@ from typing import Any, TypeVar
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from medte_eval.report import charts, writing
-from medte_eval.report.differences import SIGNIFICANT
+from medte_eval.comparison import SIGNIFICANT
+from medte_eval.report import charts, columns, writing
 from medte_eval.report.model import Report, TaskScores
-from medte_eval.report.published import SOURCES
 from medte_eval.report.terminal import score_name, short
 from medte_eval.tasks.benchmark import NAME
 
@@ -117,16 +116,23 @@ def _environment(*, html: bool) -> Environment:
         "by_type": charts.bars_by_type,
         "tradeoff": charts.tradeoff,
         "unbeaten": charts.unbeaten,
-        "has_variants": writing.has_variants,
+        "of_board": columns.of_board,
+        "of_sources": columns.of_sources,
+        "of_setups": columns.of_setups,
+        "of_differences": columns.of_differences,
+        "about_board": writing.about_board,
+        "about_published": writing.about_published,
         "groups": writing.groups,
         "metrics": writing.metrics,
         "beside_alone": writing.beside_alone,
+        "about_score": writing.about_score,
         "notes_of": writing.notes_of,
     }
-    values = {"benchmark": NAME, "sources": SOURCES, "significant": SIGNIFICANT, "height": charts.HEIGHT, "long": _LONG}
-    found.globals |= functions | values | {"verdicts": writing.VERDICTS}
+    values = {"benchmark": NAME, "significant": SIGNIFICANT, "height": charts.HEIGHT, "long": _LONG}
+    found.globals |= functions | values | {"verdicts": writing.VERDICTS, "of_costs": columns.COSTS}
     found.filters |= {
         "score": writing.score,
+        "about_mean": writing.about_mean,
         "signed": writing.signed,
         "chance": writing.chance,
         "tenths": writing.tenths,

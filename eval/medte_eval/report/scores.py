@@ -1,5 +1,6 @@
 """The scores of every task, and what they took."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 from es_ingest.planning.sizes import size_of
@@ -7,6 +8,7 @@ from medte_eval.report.model import Scored, Setup, TaskScores
 from medte_eval.report.published import find_published
 from medte_eval.report.reading import Result
 from medte_eval.tasks.benchmark import BENCHMARK, NAME, split_name
+from medte_eval.tasks.benchmark.sources import SOURCES
 from medte_haystack.errors import IndexContractError
 from medte_haystack.index.contract import EMBEDDING
 from medte_haystack.index.mapping import quantisation_of
@@ -58,6 +60,7 @@ def _task(results: Sequence[Result], setups: Mapping[str, Setup]) -> TaskScores:
         description=task.description,
         main_score=task.main_score,
         benchmark=benchmark_of(task.name),
+        source=SOURCES[known[0].source].title if (known := split_name(task.name)) else None,
         items=counts.get("queries") or counts.get("documents", 0),
         sampled_queries=task.sampled_queries,
         reduced=task.reduced,
@@ -90,9 +93,17 @@ def _scored(result: Result, mark: str) -> Scored:
         queries_per_second=None if latency is None else latency.queries_per_second,
         vector_bytes=_vector_bytes(result) if result.task.type == "Retrieval" else None,
         index_bytes=run.index_bytes,
+        at_most=_at_most(result),
+        learned_from=run.weights_learned_here or None,
         notes=notes,
         file=result.path.name,
     )
+
+
+def _at_most(result: Result) -> int | None:
+    """Return how many documents a system gives at most, where these are fewer than were asked for and are there."""
+    given, there = result.run.top_k, result.run.counts.get("documents") or math.inf
+    return given if given is not None and given < min(result.task.top_k or 0, there) else None
 
 
 def _vector_bytes(result: Result) -> int | None:

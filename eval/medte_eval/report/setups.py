@@ -10,6 +10,7 @@ from typing import Any
 from medte_eval.report.model import Setup
 from medte_eval.report.reading import Result
 from medte_eval.report.terminal import short, system_name
+from medte_eval.results import PREFIXES
 
 _ORDER = ("encoder", "exact", "dense", "hybrid", "bm25")
 
@@ -41,8 +42,10 @@ def _what_differs(alike: Sequence[Result], own: Result) -> str:
     every = [_settings(one) for one in alike]
     mine = _settings(own)
     differing = [name for name in mine if len({json.dumps(one.get(name), sort_keys=True) for one in every}) > 1]
-    told = [f"{name} {short(mine[name])[:40]}" for name in differing if mine[name] is not None]
-    return f", {', '.join(told)}" if told else ""
+    told = [f"{name} {short(mine[name])[:40]}" for name in differing if mine[name] is not None and name not in PREFIXES]
+    if set(PREFIXES) & set(differing):
+        told.append("with prefixes" if any(map(mine.get, PREFIXES)) else "without prefixes")
+    return "".join(f", {one}" for one in told)
 
 
 def _settings(result: Result) -> Mapping[str, Any]:

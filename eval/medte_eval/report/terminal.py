@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from medte_eval.results import HEADLINE
+from medte_eval.results import HEADLINE, PREFIXES
 
 if TYPE_CHECKING:
     from medte_eval.comparison import Comparison
     from medte_eval.report.model import Report
+    from medte_eval.report.standings import Mean, Standing
     from medte_eval.tuning import Tuned
 
 _NAMES = {
@@ -121,9 +122,10 @@ def _details(results: Sequence[Result]) -> dict[str, list[str]]:
 
 def _model(model: Mapping[str, Any]) -> str:
     revision = model["revision"] or "no revision"
+    prefixes = "".join(f", {name.replace('_', ' ')} {model[name]!r}" for name in PREFIXES if model.get(name))
     return (
         f"{model['name']}, {revision[:12]}, weights {model['weights_sha256'][:12]}, {model['dim']} dimensions,"
-        f" {model['max_tokens']} tokens, {model['precision']}"
+        f" {model['max_tokens']} tokens, {model['precision']}{prefixes}"
     )
 
 
@@ -153,6 +155,8 @@ def print_comparisons(found: "Sequence[Comparison]") -> None:
 
 def print_tuned(tuned: "Tuned", file: str) -> None:
     """Print learned weights and how they do."""
+    from medte_eval.comparison import SIGNIFICANT
+
     learned, compared = tuned.learned, tuned.comparison
     weights = ", ".join(f"{one:g}" for one in learned.weights)
     typer.echo(f"learned from {tuned.train:,} queries: fusion {learned.fusion}, weights {weights}")
@@ -161,25 +165,25 @@ def print_tuned(tuned: "Tuned", file: str) -> None:
     print_table([[f"{compared.items:,} held-out queries", "nDCG@10"], *rows], left=1)
     typer.echo()
     print_comparisons([compared])
-    typer.echo(f"written to {file}; use it with `medte-eval run --system hybrid --weights {file}`")
+    if compared.difference <= 0 or (compared.p or 0) >= SIGNIFICANT:
+        typer.echo("the learned weights are not better than the defaults by more than chance, so keep these")
+    typer.echo(f"written to {file}, for `medte-eval run --system hybrid --weights {file}` on other queries than these")
 
 
 def print_leaderboards(report: "Report") -> None:
     """Print the leaderboards of a report, and what failed."""
     from medte_eval.report.writing import failed_together, groups, score, type_name
 
+    def cell(mean: "Mean | None", row: "Standing") -> str:
+        value = score(mean.value if mean else None, rounded=row.published is not None)
+        return f"{value} ({len(mean.tasks)}/{mean.of})" if mean and not mean.whole else value
+
     for board in report.leaderboards:
-        head = [board.name, *map(type_name, board.types), "mean", "tasks"]
-        table = [head]
+        table = [[board.name, *map(type_name, board.types), "mean of types", "mean of tasks"]]
         for row in (row for rows in groups(board) for row in rows):
-            means = [row.means.get(kind) for kind in board.types]
-            cells = [
-                score(mean.value if mean else None, rounded=row.published is not None)
-                + (f" ({len(mean.tasks)}/{mean.of})" if mean and not mean.whole else "")
-                for mean in means
-            ]
             name = f"{row.name}, published" if row.published else f"{row.mark} {row.name}"
-            table.append([name, *cells, score(row.mean), f"{row.tasks}/{board.tasks}"])
+            of_types = [cell(row.means.get(kind), row) for kind in board.types]
+            table.append([name, *of_types, score(row.mean), cell(row.over_tasks, row)])
         print_table(table, left=1)
         typer.echo()
     for tasks, system, message in failed_together(report):

@@ -3,7 +3,10 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from medte_eval.report.model import Leaderboard, Report, Standing, TaskScores
+from medte_eval.report.model import Report, Scored, TaskScores
+from medte_eval.report.published import SOURCES
+from medte_eval.report.scores import ENCODING
+from medte_eval.report.standings import Leaderboard, Mean, Standing
 from medte_eval.report.terminal import score_name
 from medte_eval.tasks.benchmark import BENCHMARK, NAME
 
@@ -28,6 +31,16 @@ def score(value: float | None, *, rounded: bool = False) -> str:
 def signed(value: float) -> str:
     """Write a difference with its sign."""
     return f"{value:+.4f}".replace("-", "\N{MINUS SIGN}")
+
+
+def about_mean(mean: Mean) -> str:
+    """Write how far the scores of a mean lie apart, and of how many tasks it is where it is not of all."""
+    told = [] if mean.deviation is None else [f"± {score(mean.deviation)}"]
+    if not mean.whole:
+        told.append(f"{len(mean.tasks)} of {mean.of}")
+    if mean.variants:
+        told.append(count(mean.variants, "variant"))
+    return ", ".join(told)
 
 
 def chance(p: float | None) -> str:
@@ -65,9 +78,35 @@ def metrics(tasks: Iterable[TaskScores], kind: str, benchmark: str) -> str:
     return " and ".join(map(score_name, found))
 
 
-def has_variants(board: Leaderboard) -> bool:
-    """Tell whether a mean has a task that is not quite the benchmark's."""
-    return any(mean.variants for row in board.rows for mean in row.means.values())
+def about_board(board: Leaderboard, report: Report) -> str:
+    """Return what a reader of a leaderboard must know."""
+    told = [
+        "Means of each task's main score with their standard deviations over tasks; in the mean of types each type"
+        " counts the same, in that of tasks each task."
+    ]
+    if board.name == NAME:
+        told.append(f"Published rows are {SOURCES[NAME]}.")
+        told += _prefixed(report)
+    if not all(row.whole for row in board.rows):
+        told.append("A mean of fewer tasks says how many; it is to be compared only with means of the same tasks.")
+    if any(row.over_tasks.variants for row in board.rows):
+        told.append(
+            "Variants are tasks built without a language model or of a part of their source (--max-rows, or the sample"
+            " of MedQuAD that ships), which makes them easier, or asked a sample of their queries."
+        )
+    return " ".join(told)
+
+
+def about_published(report: Report) -> str:
+    """Return what a reader of published scores of tasks must know."""
+    sources = [f"{name}: {where}." for name, where in SOURCES.items() if name != NAME]
+    told = "Tasks of which others have published the same metric on the same data."
+    return " ".join([told, *sources, *_prefixed(report)])
+
+
+def _prefixed(report: Report) -> list[str]:
+    marks = ", ".join(setup.mark for setup in report.setups if setup.prefixed)
+    return [f"Prefixes stand before queries and passages of {marks} (--no-prefixes leaves them out)."] if marks else []
 
 
 def groups(board: Leaderboard) -> list[list[Standing]]:
@@ -89,7 +128,9 @@ def beside_alone(report: Report, mark: str) -> str:
         + f" of {count(its.total(), 'task')}"
         for baseline, its in found.items()
     }
-    return "; ".join(f"beside {baseline}: {text}" for baseline, text in told.items())
+    lines = [f"beside {baseline}: {text}" for baseline, text in told.items()]
+    learned = [task.name for task in report.tasks for one in task.scores if one.mark == mark and one.learned_from]
+    return "; ".join([*lines, *(["weights learned from queries of " + ", ".join(learned)] if learned else [])])
 
 
 def failed_together(report: Report) -> list[tuple[list[str], str | None, str]]:
@@ -98,6 +139,14 @@ def failed_together(report: Report) -> list[tuple[list[str], str | None, str]]:
     for one in report.failures:
         found.setdefault((one.system, one.message), []).append(one.task)
     return [(tasks, system, message) for (system, message), tasks in found.items()]
+
+
+def about_score(one: Scored) -> list[str]:
+    """Return what keeps a search from being put beside the others, in a few words each."""
+    told = ["encoding alone timed"] if one.timed == ENCODING else []
+    told += [] if one.at_most is None else [f"at most {count(one.at_most, 'document')}"]
+    told += [] if one.learned_from is None else [f"weights learned from {one.learned_from:,} of the queries"]
+    return told
 
 
 def notes_of(task: TaskScores) -> list[str]:

@@ -33,6 +33,7 @@ class SystemOptions:
     :param oversample: How many times the hits quantised vectors are compared again as floats, 0 for none.
     :param fusion: How a hybrid search makes two rankings one.
     :param weights: Of its dense and its lexical side.
+    :param learned_from: The task, and how many of its queries, that the weights were learned from.
     :param own_stores: Leave the document stores of a pipeline as its file has them.
     :param analyzer: Of the texts in an index made for the task; None takes what the server has for English.
     """
@@ -44,6 +45,7 @@ class SystemOptions:
     oversample: float | None = None
     fusion: str | None = None
     weights: tuple[float, float] | None = None
+    learned_from: tuple[str, int] | None = None
     own_stores: bool | None = None
     analyzer: str | None = None
 
@@ -162,6 +164,7 @@ def _hybrid(given: Resources, argument: str) -> "System":  # noqa: ARG001
         given.chunks,
         fusion=options.fusion or DEFAULT_FUSION,
         weights=options.weights,
+        learned_from=options.learned_from,
         num_candidates=options.num_candidates,
         oversample=options.oversample,
         show=given.show,
@@ -177,6 +180,7 @@ def _pipeline(given: Resources, argument: str) -> "System":
 
 _TEXTS = frozenset({"index", "chunk_tokens", "analyzer"})
 _INDEX = _TEXTS | {"quantisation"}
+_OF_HYBRID = {"fusion", "weights", "learned_from"}
 _VECTORS = _INDEX | {"num_candidates", "oversample"}
 
 SYSTEMS: Mapping[str, SystemRow] = MappingProxyType(
@@ -193,7 +197,7 @@ SYSTEMS: Mapping[str, SystemRow] = MappingProxyType(
             SystemRow("bm25", "Elasticsearch by words: whole documents, or chunks", _TEXTS, _bm25),
             SystemRow("dense", "Elasticsearch by vectors: whole documents, or chunks", _VECTORS, _dense),
             SystemRow("exact", "brute force over the vectors of the index", _INDEX, _exact),
-            SystemRow("hybrid", "Elasticsearch by vectors and by words", _VECTORS | {"fusion", "weights"}, _hybrid),
+            SystemRow("hybrid", "Elasticsearch by vectors and by words", _VECTORS | _OF_HYBRID, _hybrid),
             SystemRow(
                 "pipeline",
                 "any Haystack query pipeline on the task's index",
@@ -217,9 +221,14 @@ def find_systems(names: Sequence[str], options: SystemOptions) -> list[ChosenSys
     if not chosen:
         raise UnknownSystemError(f"no system is named; the systems are {_known()}")
     taken = frozenset[str]().union(*(one.row.options for one in chosen))
-    for option in sorted(options.given() - taken):
+    for option in sorted(options.given() - taken, reverse=True):  # of what a file of weights has these come first
         flag = "--" + option.replace("_", "-")
         raise UnknownSystemError(f"system {', '.join(names)} does not take {flag}; leave it out")
+    for one in chosen:
+        if one.row.name == "pipeline":
+            from medte_eval.systems.pipeline_file import read_pipeline
+
+            read_pipeline(Path(one.argument))
     _check(options)
     if options.index is not None and options.given() & {"quantisation", "chunk_tokens", "analyzer"}:
         raise UnknownSystemError("an existing index has its quantisation, chunks and analyzer; leave those options out")

@@ -19,6 +19,7 @@ class HybridSystem(ServerSystem):
     :param index: The index.
     :param fusion: One of `medte_haystack.retrieval.FUSIONS`.
     :param weights: Of the dense and the lexical side; None takes the fusion's default.
+    :param learned_from: The task, and how many of its queries, that the weights were learned from.
     :param num_candidates: Candidates that a shard looks at, at least; None takes ten a document asked for.
     :param oversample: See `DenseSystem`.
     :param show: Shows how far encoding is, where nothing is indexed.
@@ -33,11 +34,13 @@ class HybridSystem(ServerSystem):
         *,
         fusion: str,
         weights: Sequence[float] | None = None,
+        learned_from: tuple[str, int] | None = None,
         num_candidates: int | None = None,
         oversample: float | None = None,
         show: ShowProgress = silent,
     ) -> None:
         super().__init__(index, index.encoder, show)
+        self.learned_from = learned_from
         self._given = HybridOptions(
             top_k=1, num_candidates=num_candidates, oversample=oversample, collapse=True, fusion=fusion, weights=weights
         )

@@ -14,6 +14,7 @@ import medte_haystack  # noqa: F401  makes Haystack trust its classes
 from es_ingest.cluster import Connection
 from medte_eval.systems import OWN_STORES, UnknownSystemError
 from medte_eval.systems.corpus import Corpus, CorpusIndex
+from medte_eval.systems.pipeline_file import read_pipeline
 from medte_eval.systems.searching import Scores, SearchSystem
 from medte_eval.systems.system import ShowProgress, silent
 from medte_haystack.index.contract import PARENT_ID
@@ -48,7 +49,8 @@ class PipelineSystem(SearchSystem):
         self.name = f"pipeline:{file.name}"
         super().__init__(index, index.encoder, show)
         self._file, self._connection = file, connection
-        self._description = _read(file)
+        self._description = read_pipeline(file)
+        self._most: int | None = None
         if connection is not None and not any(_stores(self._description)):
             raise self._no_such("it has no Elasticsearch document store to point at the task's index")
         self._pipeline = self._load("not-made-yet")
@@ -71,6 +73,16 @@ class PipelineSystem(SearchSystem):
         text = yaml.safe_dump(self._description, sort_keys=True)
         own = {"pipeline_sha256": hashlib.sha256(text.encode()).hexdigest(), OWN_STORES: self._connection is None}
         return own if self._connection is None else {**super().settings(), **own}
+
+    def begin(self) -> None:
+        """Forget the task before."""
+        super().begin()
+        self._most = None
+
+    def details(self) -> dict[str, Any]:
+        """Return what the index has become, and how many documents a query had at most."""
+        found = super().details()
+        return found if self._most is None else {**found, "top_k": self._most}
 
     def refusal(self, task_type: str) -> str | None:
         """Return why it cannot run a type of tasks: one that wants certain documents scored, without filters."""
@@ -100,7 +112,9 @@ class PipelineSystem(SearchSystem):
 
     def find(self, texts: Sequence[str], top_k: int) -> list[Scores]:
         """Return the best documents of each query, at most as many as the pipeline gives."""
-        return [dict(list(_ranked(self._run(text)).items())[:top_k]) for text in texts]
+        found = [dict(list(_ranked(self._run(text)).items())[:top_k]) for text in texts]
+        self._most = max([self._most or 0, *map(len, found)])
+        return found
 
     def rate(self, texts: Sequence[str], wanted: Sequence[Sequence[str]]) -> list[Scores]:
         """Return the score of each wanted document of each query."""
@@ -131,18 +145,6 @@ class PipelineSystem(SearchSystem):
 
     def _no_such(self, reason: str) -> UnknownSystemError:
         return UnknownSystemError(f"{self._file} is no pipeline that can be evaluated: {reason}")
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        found = yaml.safe_load(file.read_text("utf-8"))
-    except OSError as error:
-        raise UnknownSystemError(f"{file} cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UnknownSystemError(f"{file} is no YAML: {error}") from None
-    if not isinstance(found, dict) or not isinstance(found.get("components"), dict):
-        raise UnknownSystemError(f"{file} describes no Haystack pipeline: it has no components")
-    return found
 
 
 def _stores(description: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

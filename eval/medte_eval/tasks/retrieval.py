@@ -1,6 +1,5 @@
 """Retrieval tasks on mteb's class whose data comes from local files."""
 
-import logging
 from typing import Any, cast
 
 from datasets import Dataset
@@ -13,8 +12,6 @@ from medte_eval.tasks.task import LocalTask
 from medte_haystack.encoder.tokenise import replace_surrogates
 
 __all__ = ["K_VALUES", "SEED", "Judged", "LocalRetrieval"]
-
-logger = logging.getLogger(__name__)
 
 K_VALUES = (1, 3, 5, 10, 20, 100)  # mteb's own go to 1000, and it asks a system for as many documents
 
@@ -39,8 +36,11 @@ class LocalRetrieval(LocalTask[Judged], AbsTaskRetrieval):
 
         :raises ReadError: If there are no documents, no queries or an id twice.
         """
-        checked = _checked(self.metadata.name, content)
-        return checked if self.sampled is None else checked.sample(self.sampled)
+        _check(self.metadata.name, content)
+        asked = content if self.sampled is None else content.sample(self.sampled)
+        documents = {id_ for id_, _, _ in asked.corpus}
+        self.absent = sum(document not in documents for grades in asked.relevant.values() for document in grades)
+        return asked
 
     def splits(self, content: Judged) -> dict[str, RetrievalSplitData]:
         """Return corpus, queries and judgements of the one split."""
@@ -52,7 +52,7 @@ class LocalRetrieval(LocalTask[Judged], AbsTaskRetrieval):
         return cast(RetrievalSplitData, self.loaded["test"])
 
 
-def _checked(name: str, judged: Judged) -> Judged:
+def _check(name: str, judged: Judged) -> None:
     if not judged.corpus:
         raise ReadError(name, "its source holds no document")
     if not judged.queries:
@@ -62,10 +62,6 @@ def _checked(name: str, judged: Judged) -> Judged:
         if id_ in documents:
             raise ReadError(name, f"document id {id_!r} comes twice in its source")
         documents.add(id_)
-    absent = sum(document not in documents for grades in judged.relevant.values() for document in grades)
-    if absent:
-        logger.warning("%s: %d judged documents are not in the corpus and cannot be found", name, absent)
-    return judged
 
 
 def _split_data(judged: Judged) -> RetrievalSplitData:

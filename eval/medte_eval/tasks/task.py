@@ -16,6 +16,8 @@ class LocalTask(AbsTask, Generic[C]):
 
     left_out = 0
     """Source rows that could not be read; known once the data is loaded."""
+    absent = 0
+    """Judged documents that the corpus does not have; likewise."""
     sampled: int | None = None
     """How many queries are asked, where not all are."""
     reduced = False

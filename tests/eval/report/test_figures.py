@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from medte_eval.comparison import compare_results
-from medte_eval.report import charts
+from medte_eval.report import charts, writing
 from medte_eval.report.build import make_report
 from medte_eval.report.model import Report
-from medte_eval.report.rendering import render_html
+from medte_eval.report.rendering import render_html, render_markdown
 
 from .made import BM25, DENSE, ENCODER, MINILM, make_result, timed
 
@@ -85,7 +85,7 @@ def test_pairs_with_prefixes_are_not_compared_with_pairs_without(tmp_path: Path)
     report = make_report([tmp_path])
 
     assert [one.compared.task for one in report.differences] == ["One"]
-    assert report.notes == ["Pairs: B and A are not compared: only B has prefixes"]
+    assert report.notes == ["Pairs: B and A are not compared: only B has prefixes; --no-prefixes runs both without"]
 
 
 def test_items_that_cannot_be_compared_are_noted(tmp_path: Path) -> None:
@@ -251,3 +251,42 @@ def test_queries_that_cannot_be_read_are_noted(tmp_path: Path) -> None:
 
     assert not report.worst
     assert any("its queries cannot be read" in note for note in report.notes)
+
+
+def test_what_differs_nowhere_makes_nothing_else_less_certain(tmp_path: Path) -> None:
+    """As many equal results as one likes, such as those of vectors that lost nothing, stand beside one that gained."""
+    for number in range(8):
+        make_result(tmp_path, f"Even{number}", queries=BASE)
+        make_result(tmp_path, f"Even{number}", queries=BASE, system=DENSE)
+    make_result(tmp_path, "Up", queries=BASE)
+    make_result(tmp_path, "Up", queries=MORE, system=DENSE)
+
+    found = {one.compared.task: one for one in make_report([tmp_path]).differences}
+
+    assert found["Up"].p_adjusted == found["Up"].compared.p
+    assert {(found[name].p_adjusted, found[name].verdict) for name in found if name != "Up"} == {(1.0, "even")}
+
+
+def test_a_search_for_fewer_documents_is_not_put_beside_the_others(tmp_path: Path) -> None:
+    pipeline = {"name": "pipeline:few.yaml", "server_version": "9.5.3", "index_options": None}
+    make_result(tmp_path, "One", 0.5, system=DENSE, latency=timed(20))
+    make_result(tmp_path, "One", 0.5, system=pipeline, latency=timed(2), top_k=3)
+
+    report = make_report([tmp_path])
+
+    few = next(one for one in report.tasks[0].scores if report.setup(one.mark).system.startswith("pipeline"))
+    assert (few.at_most, few.p50_ms) == (3, 2)
+    assert not charts.is_compared(few)
+    assert few.mark not in charts.unbeaten(report.tasks[0].scores)
+    assert writing.about_score(few) == ["at most 3 documents"]
+    assert "at most 3 documents</span>" in render_html(report)
+    assert "(at most 3 documents)" in render_markdown(report)
+
+
+def test_weights_that_were_learned_from_a_task_are_told(tmp_path: Path) -> None:
+    make_result(tmp_path, "One", 0.5, system=DENSE, latency=timed(20), weights_learned_here=30)
+
+    report = make_report([tmp_path])
+
+    assert writing.beside_alone(report, "A") == "weights learned from queries of One"
+    assert "weights learned from 30 of the queries</span>" in render_html(report)

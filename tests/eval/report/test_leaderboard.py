@@ -1,16 +1,17 @@
 import csv
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from medte_eval.report.build import make_report
 from medte_eval.report.charts import bars_by_type
 from medte_eval.report.model import Leaderboard, Report
 from medte_eval.report.published import published_means
-from medte_eval.report.rendering import render_markdown
+from medte_eval.report.rendering import render_html, render_markdown
 from medte_eval.tasks.benchmark import BENCHMARK
 
-from .made import BM25, DENSE, ENCODER, make_result
+from .made import BM25, DENSE, ENCODER, MINILM, make_result
 
 COUNTS = {"Classification": 15, "Clustering": 12, "PairClassification": 12, "Retrieval": 12}
 
@@ -35,10 +36,14 @@ def test_all_51_tasks_stand_beside_what_is_published(tmp_path: Path) -> None:
     assert len(report.tasks) == 51
     (own,) = [row for row in board.rows if row.published is None]
     assert own.whole
-    assert own.tasks == 51
+    assert len(own.over_tasks.tasks) == 51
+    every = [task.number / 100 for task in BENCHMARK.values() if not task.reserve]
+    assert own.over_tasks.value == pytest.approx(np.mean(every))
+    assert own.over_tasks.deviation == pytest.approx(np.std(every, ddof=1))
     for kind, number in COUNTS.items():
         scores = [task.number / 100 for task in BENCHMARK.values() if task.kind == kind and not task.reserve]
         assert own.means[kind].value == pytest.approx(sum(scores) / number)
+        assert own.means[kind].deviation == pytest.approx(np.std(scores, ddof=1))
         assert len(own.means[kind].tasks) == number
     assert own.mean == pytest.approx(sum(one.value for one in own.means.values()) / 4)
     assert len(board.rows) == 1 + 17
@@ -47,12 +52,51 @@ def test_all_51_tasks_stand_beside_what_is_published(tmp_path: Path) -> None:
     assert [(one.type, len(one.bars)) for one in bars_by_type(board)] == [(kind, 18) for kind in COUNTS]
 
 
+def test_means_by_source_are_of_all_types(tmp_path: Path) -> None:
+    run_benchmark(tmp_path)
+    make_result(tmp_path, "MedQAPair", 0.9, kind="PairClassification", system=DENSE)
+    make_result(tmp_path, "MIMIC of mine", 0.9)
+
+    board, other = make_report([tmp_path]).leaderboards
+
+    assert sum(board.sources.values()) == 51
+    assert board.sources["MIMIC-IV"] == 26
+    encoder = next(row for row in board.rows if row.mark == "A")
+    dense = next(row for row in board.rows if row.mark == "B")
+    assert {name: len(mean.tasks) for name, mean in encoder.by_source.items()} == dict(board.sources)
+    scores = [task.number / 100 for task in BENCHMARK.values() if task.source == "wikipedia"]
+    assert encoder.by_source["English Wikipedia"].value == pytest.approx(np.mean(scores))
+    assert encoder.by_source["English Wikipedia"].deviation == pytest.approx(np.std(scores, ddof=1))
+    assert {name: (mean.value, mean.deviation) for name, mean in dense.by_source.items()} == {"MedQA": (0.9, None)}
+    assert not other.sources
+    assert not other.rows[0].by_source
+
+
+def test_what_has_prefixes_is_told_beside_published_scores_without(tmp_path: Path) -> None:
+    prefixes = {"query_prefix": "query: ", "passage_prefix": ""}
+    for model in ({**MINILM, **prefixes}, {**MINILM, **dict.fromkeys(prefixes, "")}):
+        make_result(tmp_path, "MedMCQARetrieval", model=model)
+
+    report = make_report([tmp_path])
+
+    model = "all-MiniLM-L6-v2"
+    assert [one.name for one in report.setups] == [
+        f"encoder, with prefixes, {model}",
+        f"encoder, without prefixes, {model}",
+    ]
+    told = "Prefixes stand before queries and passages of A (--no-prefixes leaves them out)."
+    assert told in render_markdown(report)
+    assert told in render_html(report)
+
+
 def test_published_means_are_those_of_the_figures() -> None:
     rows = {row.name: row for row in published_means()}
 
     medte = rows["MedTE (skyfury/CTMEDGTE-cl15-step_8000)"]
     assert [round(medte.means[kind].value, 2) for kind in COUNTS] == [0.72, 0.38, 0.74, 0.45]
     assert medte.mean == 0.569
+    assert medte.over_tasks.value == pytest.approx((15 * 0.72 + 12 * (0.38 + 0.74 + 0.45)) / 51)
+    assert medte.over_tasks.deviation is None
     assert all(row.whole and row.published == "MedTEB" for row in rows.values())
 
 
@@ -66,7 +110,7 @@ def test_a_mean_of_fewer_tasks_never_passes_for_one_of_all(tmp_path: Path) -> No
     last = board.rows[-1]
     assert last.name == "bm25"
     assert not last.whole
-    assert last.tasks == 2
+    assert len(last.over_tasks.tasks) == 2
     assert last.mean is None
     assert last.means["Retrieval"].value == 0.99
     assert not last.means["Retrieval"].whole
@@ -97,7 +141,7 @@ def test_variants_count_but_are_not_whole(tmp_path: Path) -> None:
     assert free.exists()
     assert (own[0].whole, own[0].means["Retrieval"].variants) == (True, 0), "the task itself counts, where it is there"
     assert (own[1].whole, own[1].means["Retrieval"].variants) == (False, 1)
-    assert own[1].tasks == 51
+    assert len(own[1].over_tasks.tasks) == 51
 
 
 def test_a_sample_of_the_queries_is_a_variant(tmp_path: Path) -> None:
@@ -113,7 +157,7 @@ def test_a_benchmark_of_a_part_of_its_sources_stands_apart(tmp_path: Path) -> No
 
     row = next(row for row in board_of(make_report([tmp_path]), "MedTEB").rows if row.mark)
 
-    assert (row.tasks, row.whole) == (51, False)
+    assert (len(row.over_tasks.tasks), row.whole) == (51, False)
     assert row.means["Retrieval"].variants == 12
     assert "part of their source" in render_markdown(make_report([tmp_path]))
 
@@ -133,7 +177,7 @@ def test_other_tasks_have_a_leaderboard_of_their_own(tmp_path: Path) -> None:
     assert first.means["Retrieval"].value == pytest.approx(0.4)
     assert first.mean == pytest.approx((0.4 + 0.9) / 2)
     assert first.whole
-    assert (last.name, last.tasks, last.whole) == ("bm25", 1, False)
+    assert (last.name, len(last.over_tasks.tasks), last.whole) == ("bm25", 1, False)
 
 
 def test_one_task_on_one_model_is_enough(tmp_path: Path) -> None:
@@ -153,7 +197,7 @@ def test_a_task_without_a_number_does_not_count(tmp_path: Path) -> None:
     report = make_report([tmp_path])
 
     (row,) = report.leaderboards[0].rows
-    assert (row.tasks, row.whole, row.means["Retrieval"].value) == (1, False, 0.6)
+    assert (len(row.over_tasks.tasks), row.whole, row.means["Retrieval"].value) == (1, False, 0.6)
     assert report.task("Mine").scores[0].score is None
 
 

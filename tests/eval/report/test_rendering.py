@@ -42,6 +42,8 @@ def test_all_three_say_the_same(report: Report) -> None:
     for name in ("MedMCQARetrieval", "scifact", "Missing", "dense (int8_hnsw)", "0.438", "0.569", "0.645", "0.762"):
         assert name in page, name
         assert name in markdown, name
+    means = [row for row in rows if not row["task"]]
+    rows = [row for row in rows if row["task"]]
     measured = [row for row in rows if not row["published"]]
     assert len(measured) == 9
     assert {row["score"] for row in measured if row["task"] == "MedMCQARetrieval"} == {"0.4375"}
@@ -49,6 +51,18 @@ def test_all_three_say_the_same(report: Report) -> None:
     assert {row["published"] for row in rows if row["published"]} == {"mteb"}
     assert {row["task"] for row in rows if row["published"]} == {"scifact"}
     dense = next(row for row in measured if row["mark"] == "B" and row["task"] == "MedMCQARetrieval")
+    assert {row["source"] for row in measured if row["task"] == "MedMCQARetrieval"} == {"MedMCQA"}
+    own = [row for row in means if row["mark"] == "B" and row["benchmark"] == "MedTEB"]
+    assert [
+        (row["mean_of"], row["type"], row["source"], row["tasks"], row["of_tasks"], row["score"]) for row in own
+    ] == [
+        ("type", "Retrieval", "", "1", "12", "0.4375"),
+        ("source", "", "MedMCQA", "1", "2", "0.4375"),
+        ("tasks", "", "", "1", "51", "0.4375"),
+    ]
+    assert len({row["model"] for row in means if row["published"] == "MedTEB"}) == 17
+    assert "| MedMCQA (2 tasks) | 0.438 (1 of 2) | 0.438 (1 of 2) | 0.438 (1 of 2) |" in markdown
+    assert re.search(r'<th[^>]*>MedMCQA <small>2 tasks</small></th>\s*<td data-label="A encoder"', page)
     assert (dense["p50_ms"], dense["verdict"], dense["difference"]) == ("20.0", "even", "0.0")
 
 
