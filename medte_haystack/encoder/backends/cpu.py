@@ -28,7 +28,7 @@ _TOKENS = 1024  # of a batch: so many share one reading of the weights, and thei
 _LARGE = 31 << 20
 # Every batch has shapes of its own, and a kernel takes a megabyte, in pieces that keep freed memory from being used.
 _KERNELS = 32  # that oneDNN keeps for each core: with fewer, those of two batches at a time push each other out
-_AT_HAND = 8  # of those that PyTorch keeps besides, for each thread
+_AT_HAND = 16  # of those that PyTorch keeps besides, for each thread
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
