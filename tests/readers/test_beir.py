@@ -73,6 +73,7 @@ def test_a_bad_query_stops_an_evaluation(tmp_path: Path, line: str, message: str
         (QRELS + "q1 d1 1\n", "test.tsv:2: not a query id, a document id and a whole number"),
         (QRELS + "q1\td1\thigh\n", "test.tsv:2: not a query id"),
         (QRELS + "q1\t0\td1\t1\n", "test.tsv:2: not a query id"),
+        (QRELS + "q1\td1\t1\nq1\td1\t0\n", "test.tsv:3: judges document 'd1' for query 'q1' 0, an earlier line 1"),
     ],
 )
 def test_bad_judgements_stop_an_evaluation(tmp_path: Path, content: str, message: str) -> None:
