@@ -40,7 +40,7 @@ def read(source: str, fields: FieldMapping | None = None) -> Iterator[Record | M
 
 def _with_text(row: dict[str, Any]) -> dict[str, Any]:
     """Take the title for the text of a document that has no other: some data sets judge such documents."""
-    title, text = row.get("title"), row.get("text")
+    title, text = row.get("title"), row.get("text") or ""
     if isinstance(title, str) and title.strip() and isinstance(text, str) and not text.strip():
         return {**row, "title": "", "text": title}
     return row

@@ -93,8 +93,9 @@ def test_a_split_that_is_not_there(tmp_path: Path) -> None:
         read_queries(tmp_path)
 
 
-def test_a_title_without_text_is_the_text(tmp_path: Path) -> None:
-    (tmp_path / "corpus.jsonl").write_text('{"_id": "1", "title": "Scurvy", "text": " "}\n{"_id": "2", "text": ""}\n')
+@pytest.mark.parametrize("text", [', "text": " "', ', "text": null', ""])
+def test_a_title_without_text_is_the_text(tmp_path: Path, text: str) -> None:
+    (tmp_path / "corpus.jsonl").write_text(f'{{"_id": "1", "title": "Scurvy"{text}}}\n{{"_id": "2", "text": ""}}\n')
     record, bad = read([str(tmp_path)], "beir")
     assert (record.title, record.text) == ("", "Scurvy")
     assert bad.reason == "empty text"
