@@ -40,7 +40,7 @@ def read(source: str, fields: FieldMapping | None = None) -> Iterator[Record | M
 
 def _with_text(row: dict[str, Any]) -> dict[str, Any]:
     """Take the title for the text of a document that has no other: some data sets judge such documents."""
-    title, text = row.get("title"), row.get("text")
+    title, text = row.get("title"), row.get("text") or ""
     if isinstance(title, str) and title.strip() and isinstance(text, str) and not text.strip():
         return {**row, "title": "", "text": title}
     return row
@@ -76,7 +76,8 @@ def read_qrels(folder: str | Path, split: str = "test") -> dict[str, dict[str, i
     :param folder: The data set's folder.
     :param split: The split, `qrels/{split}.tsv`.
     :returns: Query ids to document ids to scores.
-    :raises ReadError: If the file is missing, or a line is not query id, document id and whole number.
+    :raises ReadError: If the file is missing, a line is not query id, document id and whole number, or two lines
+        contradict each other.
     """
     path = _find_split(Path(folder), split)
     qrels: dict[str, dict[str, int]] = {}
@@ -94,12 +95,17 @@ def read_qrels(folder: str | Path, split: str = "test") -> dict[str, dict[str, i
                 raise ReadError(position, f"the header must be {' '.join(QRELS_HEADER)}, separated by tabs")
         elif any(cells):
             try:
-                query_id, document_id, score = cells
-                qrels.setdefault(query_id, {})[document_id] = int(score)
+                query_id, document_id, grade = cells
+                score = int(grade)
             except ValueError:
                 raise ReadError(
                     position, "not a query id, a document id and a whole number, separated by tabs"
                 ) from None
+            known = qrels.setdefault(query_id, {}).setdefault(document_id, score)
+            if known != score:
+                raise ReadError(
+                    position, f"judges document {document_id!r} for query {query_id!r} {score}, an earlier line {known}"
+                )
     return qrels
 
 

@@ -13,9 +13,11 @@ def write_whole(path: Path, parts: Iterable[str]) -> None:
     :param parts: The text, in pieces.
     :raises OSError: If it cannot be written; then nothing is left of it.
     """
-    for old in path.parent.glob(f".{escape(path.name)}.*.part"):  # of a process that was killed
-        old.unlink(missing_ok=True)
-    half = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
+    for old in path.parent.glob(f".{escape(path.name)}.*.*.part"):
+        pid = old.name.split(".")[-3]
+        if pid.isdigit() and not _is_alive(int(pid)):  # it was killed while it wrote this
+            old.unlink(missing_ok=True)
+    half = path.with_name(f".{path.name}.{os.getpid()}.{uuid4().hex[:8]}.part")
     try:
         with half.open("w", encoding="utf-8") as file:
             file.writelines(parts)
@@ -24,3 +26,13 @@ def write_whole(path: Path, parts: Iterable[str]) -> None:
         half.replace(path)
     finally:
         half.unlink(missing_ok=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is another user's
+        return True
+    return True

@@ -193,7 +193,7 @@ def _notes(task: AbsTask, system: System, settings: Mapping[str, Any], details: 
     elif corpus and 0 < documents != corpus:
         yield f"documents of the corpus that are not in the index, since their text is blank: {corpus - documents:,}"
     if left_out := getattr(task, "left_out", 0):
-        yield f"{left_out:,} rows of the source could not be read and are not in the corpus"
+        yield f"rows of the source that are unreadable or without text, and not in the corpus: {left_out:,}"
     if absent := getattr(task, "absent", 0):
         yield f"judged documents that are not in the corpus, and cannot be found: {absent:,}"
     if queries := details.get("weights_learned_here"):

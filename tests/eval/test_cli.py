@@ -97,4 +97,4 @@ def test_an_interruption_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None
     done = CliRunner().invoke(app, ["run", "--tasks", "MedQuADRetrieval"])
 
     assert done.exit_code == 130
-    assert done.stderr.startswith("interrupted; the indices made for the evaluation are removed")
+    assert done.stderr.startswith("interrupted; the indices made for the evaluation are removed, or are by the next")

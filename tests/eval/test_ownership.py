@@ -5,12 +5,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from elasticsearch import Elasticsearch
 
 from es_ingest.cluster import Connection
 from medte_eval.systems.ownership import META_KEY, Owner, remove_orphans
+from medte_eval.systems.texts import TextIndex, Texts
 
 MAKE_ONE = """
 import sys, time
@@ -64,6 +66,28 @@ def test_those_of_the_living_and_of_other_machines_stay(client: Elasticsearch, t
         owner.close()
         client.indices.delete(index=f"{living},{elsewhere},{unknown}")
     assert not list(tmp_path.glob("*.lock"))
+
+
+def test_an_index_that_comes_after_its_interruption_is_removed(
+    client: Elasticsearch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal while the server is asked for it: what is removed is not there yet."""
+    asked: list[tuple[str, Any]] = []
+
+    def interrupted(self: TextIndex, name: str, corpus: object, mark: dict[str, Any]) -> int:
+        asked.append((name, mark))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TextIndex, "_make", interrupted)
+    index = TextIndex(client)
+    with pytest.raises(KeyboardInterrupt):
+        index.open(Texts(("a",)))
+    index.close()
+    ((name, mark),) = asked
+    client.indices.create(index=name, mappings={"_meta": mark})
+
+    assert remove_orphans(client) == [name]
+    assert not Path(mark[META_KEY]["lock"]).exists()
 
 
 def test_an_index_that_says_nothing_stays(client: Elasticsearch) -> None:

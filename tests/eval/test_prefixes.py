@@ -47,7 +47,8 @@ def test_no_prefixes_leaves_them_out_and_is_part_of_the_key(prefixed: Path, beir
 
 
 def test_a_pipeline_has_prefixes_of_its_own(tmp_path: Path, beir: Path) -> None:
-    arguments = ["run", "--tasks", f"beir:{beir}", "--system", f"dense,pipeline:{tmp_path / 'x.yaml'}", "--no-prefixes"]
+    (tmp_path / "q.yaml").write_text("components: {}")
+    arguments = ["run", "--tasks", f"beir:{beir}", "--system", f"dense,pipeline:{tmp_path / 'q.yaml'}", "--no-prefixes"]
     done = CliRunner().invoke(app, arguments, env={"COLUMNS": "300"})
 
     assert done.exit_code == 2

@@ -42,7 +42,11 @@ class Notes(Pairs):
         (ELSEWHERE, "dense", "Classification", None),
     ],
 )
-def test_notes_go_to_this_machine_alone(url: str, system: str, kind: str, told: str | None) -> None:
+def test_notes_go_to_this_machine_alone(
+    url: str, system: str, kind: str, told: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "q.yaml").write_text("components: {}")
+    monkeypatch.chdir(tmp_path)
     (chosen,) = find_systems([system], SystemOptions())
 
     why = why_refused(NOTES.name, kind, chosen, lambda: url)

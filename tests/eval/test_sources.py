@@ -1,3 +1,4 @@
+import gzip
 import logging
 from pathlib import Path
 
@@ -61,3 +62,13 @@ def test_beir_corpus_rows_without_text_are_counted(beir: Path) -> None:
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(ReadError, match="is no folder"):
         read_beir(tmp_path / "nothing")
+
+
+def test_a_corpus_that_breaks_off_is_an_error(beir: Path) -> None:
+    """A score over what is left of it would be of another data set, and mostly a better one."""
+    packed = gzip.compress((beir / "corpus.jsonl").read_bytes())
+    (beir / "corpus.jsonl").unlink()
+    (beir / "corpus.jsonl.gz").write_bytes(packed[: len(packed) // 2])
+
+    with pytest.raises(ReadError, match="the rest of the file is lost"):
+        read_beir(beir)

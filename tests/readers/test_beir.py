@@ -73,6 +73,7 @@ def test_a_bad_query_stops_an_evaluation(tmp_path: Path, line: str, message: str
         (QRELS + "q1 d1 1\n", "test.tsv:2: not a query id, a document id and a whole number"),
         (QRELS + "q1\td1\thigh\n", "test.tsv:2: not a query id"),
         (QRELS + "q1\t0\td1\t1\n", "test.tsv:2: not a query id"),
+        (QRELS + "q1\td1\t1\nq1\td1\t0\n", "test.tsv:3: judges document 'd1' for query 'q1' 0, an earlier line 1"),
     ],
 )
 def test_bad_judgements_stop_an_evaluation(tmp_path: Path, content: str, message: str) -> None:
@@ -92,8 +93,9 @@ def test_a_split_that_is_not_there(tmp_path: Path) -> None:
         read_queries(tmp_path)
 
 
-def test_a_title_without_text_is_the_text(tmp_path: Path) -> None:
-    (tmp_path / "corpus.jsonl").write_text('{"_id": "1", "title": "Scurvy", "text": " "}\n{"_id": "2", "text": ""}\n')
+@pytest.mark.parametrize("text", [', "text": " "', ', "text": null', ""])
+def test_a_title_without_text_is_the_text(tmp_path: Path, text: str) -> None:
+    (tmp_path / "corpus.jsonl").write_text(f'{{"_id": "1", "title": "Scurvy"{text}}}\n{{"_id": "2", "text": ""}}\n')
     record, bad = read([str(tmp_path)], "beir")
     assert (record.title, record.text) == ("", "Scurvy")
     assert bad.reason == "empty text"

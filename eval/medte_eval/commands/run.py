@@ -90,7 +90,9 @@ def run(
     A task that fails is named, and the others go on. The same command again goes on where one stopped, if it has --out.
     """
     console = notes_to_stderr(quiet)
-    with reported(interrupted="the indices made for the evaluation are removed; results in --out stay"):
+    with reported(
+        interrupted="the indices made for the evaluation are removed, or are by the next; results in --out stay"
+    ):
         from datasets.utils.logging import disable_progress_bar
 
         from es_ingest.progress import shown

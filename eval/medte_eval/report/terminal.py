@@ -113,7 +113,7 @@ def _details(results: Sequence[Result]) -> dict[str, list[str]]:
         if one.get("index_bytes"):
             parts.append(f"{one['index_bytes'] / 1e6:,.1f} MB")
         lines["system"][f"{system_name(one)}: {', '.join(parts) if parts else 'exact search by mteb'}"] = None
-        lines["note"].update(dict.fromkeys(one["notes"]))
+        lines["note"].update(dict.fromkeys(f"{one['task']['name']}: {note}" for note in one["notes"]))
     reused = sum(bool(one.get("reused")) for one in results)
     if reused:
         lines["note"][f"{reused} of {len(results)} results were there already; --fresh makes them anew"] = None

@@ -34,7 +34,7 @@ def read_beir(folder: Path, split: str = "test") -> BeirSet:
 
     :param folder: Holds `corpus.jsonl`, `queries.jsonl` and `qrels/{split}.tsv`.
     :param split: The split whose judgements count.
-    :raises ReadError: If a part is missing or unreadable, or a judged query has no text.
+    :raises ReadError: If a part is missing or broken off, or a judged query has no text.
     """
     if not folder.is_dir():
         raise ReadError(str(folder), "is no folder; a BEIR data set is one with corpus.jsonl, queries.jsonl and qrels/")
@@ -45,6 +45,8 @@ def read_beir(folder: Path, split: str = "test") -> BeirSet:
     corpus, left_out = [], 0
     for item in beir.read(str(folder)):
         if isinstance(item, Malformed):
+            if item.gap:  # a score over what is left of a broken file would be of another data set
+                raise ReadError(item.position, item.reason)
             left_out += 1
             if left_out <= _REPORTED:
                 logger.warning("%s: left out: %s", item.position, item.reason)

@@ -51,6 +51,7 @@ class EvaluationIndex(ABC):
         self._show = show
         self._owner = Owner()
         self._made: str | None = None
+        self._whole = False
         self._opened: tuple[Corpus, Target, Measured] | None = None
         self._given_analyzer = analyzer
         self._analyzer: str | None = None
@@ -111,7 +112,8 @@ class EvaluationIndex(ABC):
         name, self._made = self._made, None
         left = False
         try:
-            self.client.options(ignore_status=404).indices.delete(index=name)
+            done = self.client.options(ignore_status=404).indices.delete(index=name)
+            left = done.meta.status == 404 and not self._whole  # the server may be about to make it
         except (ApiError, TransportError) as error:  # must not hide the error that may have led here
             left = True
             logger.warning(
@@ -142,8 +144,10 @@ class EvaluationIndex(ABC):
 
     def _provide(self, corpus: Corpus) -> tuple[str, int]:
         mark = self._owner.mark()
-        self._made = self._owner.new_name()
-        return self._made, self._make(self._made, corpus, mark)
+        self._made, self._whole = self._owner.new_name(), False
+        truncated = self._make(self._made, corpus, mark)
+        self._whole = True
+        return self._made, truncated
 
     def _documents(self, name: str, ids: list[str] | None = None) -> int:
         first: list[dict[str, Any]] = [{"term": {CHUNK_INDEX: 0}}]  # every document has one first chunk; exact, unlike

@@ -53,7 +53,7 @@ class Owner:
     def close(self, *, left: bool = False) -> None:
         """Give the lock up.
 
-        :param left: Whether an index is left, which the next evaluation may remove; then the lock's file stays.
+        :param left: Whether an index is or may be left, which the next evaluation removes; then the lock's file stays.
         """
         if self._lock is not None:
             lock, self._lock = self._lock, None
@@ -79,7 +79,8 @@ def remove_orphans(client: Elasticsearch) -> list[str]:
     for path in sorted({str(mark["lock"]) for mark in found.values() if mark["host"] == socket.gethostname()}):
         names = [name for name, mark in found.items() if mark["lock"] == path]
         if not Path(path).exists():
-            logger.info("%s: whose they are cannot be told (%s is gone); they stay", ", ".join(names), path)
+            told = "%s: stays, since its lock %s is gone; delete it by hand if no evaluation is under way"
+            logger.info(told, ", ".join(names), path)
             continue
         lock = FileLock(path)
         try:

@@ -62,6 +62,10 @@ def _check(name: str, judged: Judged) -> None:
         if id_ in documents:
             raise ReadError(name, f"document id {id_!r} comes twice in its source")
         documents.add(id_)
+    if not any(document in documents for grades in judged.relevant.values() for document in grades):
+        raise ReadError(
+            name, "its corpus holds none of the judged documents; corpus and judgements do not belong together"
+        )
 
 
 def _split_data(judged: Judged) -> RetrievalSplitData:

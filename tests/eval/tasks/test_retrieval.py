@@ -100,6 +100,7 @@ def test_lone_surrogates_do_not_stop_a_task(beir: Path) -> None:
         (Judged([], {"q": "?"}, {"q": {"d": 1}}), "no document"),
         (Judged([("d", "", "x")], {}, {}), "no query"),
         (Judged([("d", "", "x"), ("d", "", "y")], {"q": "?"}, {"q": {"d": 1}}), "'d' comes twice"),
+        (Judged([("d", "", "x")], {"q": "?"}, {"q": {"other": 1}}), "corpus holds none of the judged documents"),
     ],
 )
 def test_data_that_cannot_be_judged_is_an_error(judged: Judged, message: str) -> None:
@@ -111,6 +112,15 @@ def test_data_that_cannot_be_judged_is_an_error(judged: Judged, message: str) ->
 
     with pytest.raises(ReadError, match=message):
         Given().load_data()
+
+
+def test_a_part_of_the_judged_documents_may_be_missing_and_is_told(beir: Path) -> None:
+    with (beir / "qrels" / "test.tsv").open("a") as qrels:
+        qrels.write("\n0\tnowhere\t1")
+    task = BeirRetrieval(beir)
+    task.load_data()
+
+    assert task.absent == 1
 
 
 def test_no_metric_looks_deeper_than_the_search(beir: Path) -> None:
