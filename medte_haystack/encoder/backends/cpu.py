@@ -5,7 +5,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import islice
 from pathlib import Path
 
@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 _TOKENS = 1024  # of a batch: so many share one reading of the weights, and their inner states stay in the cache
 _LARGE = 31 << 20
+_STARTING_S = 10  # that threads wait for one that cannot be started
 # Every batch has shapes of its own, and a kernel takes a megabyte, in pieces that keep freed memory from being used.
 _KERNELS = 32  # that oneDNN keeps for each core: with fewer, those of two batches at a time push each other out
 _AT_HAND = 16  # of those that PyTorch keeps besides, for each thread
@@ -88,7 +89,10 @@ class Cpu:
         # threads of one call only: a pool that is kept would be dead in a forked child
         pool = ThreadPoolExecutor(self.parallel, "medte-encoder", _compute_alone, (torch.get_num_threads(),))
         running: deque[Future[NDArray[np.float32]]] = deque()
+        settled = threading.Barrier(self.parallel, timeout=_STARTING_S)
         try:
+            # each waits for all, so that none still changes the process's setting when the first vectors are given
+            wait([pool.submit(settled.wait) for _ in range(self.parallel)])
             running.extend(pool.submit(self._compute, batch) for batch in ready)
             for batch in upcoming:
                 running.append(pool.submit(self._compute, batch))
@@ -97,6 +101,7 @@ class Cpu:
             while running:
                 yield running.popleft().result()
         finally:  # also when the reader stops early or a batch fails
+            settled.abort()
             pool.shutdown(wait=True, cancel_futures=True)
 
 
