@@ -7,10 +7,8 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from glob import escape
 from pathlib import Path
 from typing import IO, cast
-from uuid import uuid4
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -20,6 +18,7 @@ else:
 from es_ingest.readers.jsonl import SUFFIXES, json_rows
 from es_ingest.readers.streams import expand
 from es_ingest.records import Malformed, ReadError
+from medte_eval.files import unfinished
 from medte_haystack.errors import TrainingOutputError
 from medte_haystack.training.pairs import Pair, PairError, pair_of
 
@@ -80,9 +79,7 @@ def _write(path: Path, pairs: Iterable[Pair], sources: Iterable[str]) -> int:
     for source in filter(os.path.exists, sources):
         allowed &= Path(source).stat().st_mode
     path.parent.mkdir(parents=True, exist_ok=True)
-    for old in path.parent.glob(f".{escape(path.name)}.*.part"):  # of a process that was killed
-        old.unlink(missing_ok=True)
-    half = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
+    half = unfinished(path)
     try:
         half.touch()
         allowed &= half.stat().st_mode

@@ -6,6 +6,8 @@ from glob import escape
 from pathlib import Path
 from uuid import uuid4
 
+from es_ingest.cluster.state import process_identity
+
 
 def write_whole(path: Path, parts: Iterable[str]) -> None:
     """Write a text file so that another of its name stays until this one is complete and on disk.
@@ -13,11 +15,7 @@ def write_whole(path: Path, parts: Iterable[str]) -> None:
     :param parts: The text, in pieces.
     :raises OSError: If it cannot be written; then nothing is left of it.
     """
-    for old in path.parent.glob(f".{escape(path.name)}.*.*.part"):
-        pid = old.name.split(".")[-3]
-        if pid.isdigit() and not _is_alive(int(pid)):  # it was killed while it wrote this
-            old.unlink(missing_ok=True)
-    half = path.with_name(f".{path.name}.{os.getpid()}.{uuid4().hex[:8]}.part")
+    half = unfinished(path)
     try:
         with half.open("w", encoding="utf-8") as file:
             file.writelines(parts)
@@ -28,11 +26,10 @@ def write_whole(path: Path, parts: Iterable[str]) -> None:
         half.unlink(missing_ok=True)
 
 
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # it is another user's
-        return True
-    return True
+def unfinished(path: Path) -> Path:
+    """Return a hidden name for what shall replace a file; what killed processes left under such is removed."""
+    for old in path.parent.glob(f".{escape(path.name)}.*.*.part"):
+        pid = old.name.split(".")[-3]
+        if pid.isdigit() and not process_identity(int(pid)):
+            old.unlink(missing_ok=True)
+    return path.with_name(f".{path.name}.{os.getpid()}.{uuid4().hex[:8]}.part")
