@@ -1,4 +1,4 @@
-"""Records of a corpus -> pairs of texts that belong together: two fields, neighbouring sections, halves, or kin."""
+"""Records of a corpus -> pairs of texts that belong together: two fields, sections, halves, conclusions, or kin."""
 
 import logging
 import re
@@ -23,7 +23,8 @@ _KEYS = {"pmid": "pmid", "pmc": "pmcid", "pmcid": "pmcid", "doi": "doi", "nct_id
 _KEYS |= {name: name for name in ("hadm_id", "subject_id", "note_id")}
 _BETWEEN_SENTENCES = re.compile(r"(?<=[.!?])\s+")
 _BETWEEN_SECTIONS = re.compile(r"\n[ \t]*\n")
-_FEWEST_WORDS = 5  # of a section that is one; less is a heading, or a list's end
+_FEWEST_WORDS = 5  # of a section or a conclusion; less is a heading, or a list's end
+_HEADING = re.compile(r"^[A-Z][A-Z ,/&-]{3,}:\s*")  # of a structured abstract's part: "CONCLUSIONS: "
 _REPORTED = 5  # malformed rows that are named one by one
 
 
@@ -78,6 +79,20 @@ def half_pairs(records: Iterable[Record], source: str, format: str) -> Iterator[
         middle = (len(sentences) + 1) // 2
         first, second = " ".join(sentences[:middle]), " ".join(sentences[middle:])
         yield Pair(record.id, source, first, second, keys=keys_of(record, format))
+
+
+def conclusion_pairs(records: Iterable[Record], source: str, format: str) -> Iterator[Pair]:  # noqa: A002
+    """Pair the last sentence of each record's text with its title and what stands before that sentence.
+
+    An abstract mostly ends with what the study found, so text 1 is a claim and text 2 what it rests on. A heading, such
+    as "CONCLUSIONS:", is left out of text 1; one of fewer than five words is no conclusion.
+    """
+    for record in records:
+        *before, last = _BETWEEN_SENTENCES.split(record.text.strip())
+        claim = _HEADING.sub("", last)
+        claim = claim if len(claim.split()) >= _FEWEST_WORDS else ""
+        evidence = "\n".join(part for part in (record.title, " ".join(before)) if part) if before else ""
+        yield Pair(record.id, source, claim, evidence, keys=keys_of(record, format))
 
 
 def same_pairs(records: Iterable[Record], source: str, format: str, field: str) -> Iterator[Pair]:  # noqa: A002

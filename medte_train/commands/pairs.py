@@ -58,6 +58,10 @@ def pairs(
     halves: Annotated[
         bool, typer.Option("--halves", help="Pair the first half of a text with the second, cut between sentences.")
     ] = False,
+    conclusions: Annotated[
+        bool,
+        typer.Option("--conclusions", help="Pair the last sentence of a text with its title and what stands before."),
+    ] = False,
     same: Annotated[
         str | None,
         typer.Option(help="Pair texts that share a value of a metadata field, such as note_id or a label."),
@@ -80,18 +84,21 @@ def pairs(
             return
         if (origin is None) == (not sources):
             raise typer.BadParameter("name files to read, or one of medte-eval's sources with --from")
-        if sum(map(bool, (sections, halves, same, anchor or positive))) > 1:
-            raise typer.BadParameter("--sections, --halves, --same, and --anchor or --positive exclude one another")
+        asked = (sections, halves, conclusions, same, anchor or positive)
+        if sum(map(bool, asked)) > 1:
+            raise typer.BadParameter(
+                "--sections, --halves, --conclusions, --same, and --anchor or --positive exclude one another"
+            )
         tally = Tally(name or origin or Path(sources[0] if sources else "").name.partition(".")[0] or "pairs")
         path = out or Path("pairs") / f"{tally.source}.jsonl.gz"
         made: Iterator[Pair]
         if origin is not None:
-            if sections or halves or same or anchor or positive or format:
+            if any(asked) or format:
                 raise typer.BadParameter("--from knows its texts; leave the options of files out")
             made = _of_origin(origin, export, offline, limit, tally)
         else:
             fields = mapping_of(id_field, title_field, text_field, None)
-            make = _maker(sections, halves, same, (anchor, positive or "text"))
+            make = _maker(sections, halves, conclusions, same, (anchor, positive or "text"))
             made = _of_files(list(sources or ()), format, fields, tally, make)
         write_pairs(path, tally.kept(made, symmetric=symmetric))
         _print(tally, path, as_json)
@@ -100,16 +107,19 @@ def pairs(
 def _maker(
     sections: bool,
     halves: bool,
+    conclusions: bool,
     same: str | None,
     texts: tuple[str | None, str],
 ) -> "Callable[[Iterable[Record], str, str], Iterator[Pair]]":
     """Return what makes pairs of records in the way that was asked for."""
-    from medte_train.making import field_pairs, half_pairs, same_pairs, section_pairs
+    from medte_train.making import conclusion_pairs, field_pairs, half_pairs, same_pairs, section_pairs
 
     if sections:
         return section_pairs
     if halves:
         return half_pairs
+    if conclusions:
+        return conclusion_pairs
     if same is not None:
         return partial(same_pairs, field=same)
     return partial(field_pairs, anchor=texts[0], positive=texts[1])

@@ -40,12 +40,16 @@ EVALUATED = (
 """What pairs are kept free of, with `data/held` as MedQuAD's data."""
 
 _MEDQUAD = ("data/medquad",)
+_ABSTRACTS = ("data/pubmed.jsonl", "--title-field", "title", "--text-field", "abstract")
 PAIRS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "medquad": _MEDQUAD,  # question -> answer
         "diseases": (*_MEDQUAD, "--same", "url"),  # answer -> another answer on the same page, that is of one disease
-        "abstracts": ("data/pubmed.jsonl", "--title-field", "title", "--text-field", "abstract"),
+        "abstracts": _ABSTRACTS,  # title -> abstract
+        "conclusions": (*_ABSTRACTS, "--conclusions"),  # what a study found -> title and the rest of its abstract
+        "halves": (*_ABSTRACTS, "--halves"),  # one half of an abstract -> the other
         "pubmedqa": ("{pubmedqa}",),  # question -> abstract
+        "findings": ("{pubmedqa}", "--anchor", "answer"),  # conclusion -> abstract
     }
 )
 """What `medte-train pairs` is told, by source."""

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from es_ingest.records import Malformed, Record
 from medte_haystack.training.pairs import Pair
 from medte_train.cli import app
-from medte_train.making import field_pairs, half_pairs, records_of, same_pairs, section_pairs
+from medte_train.making import conclusion_pairs, field_pairs, half_pairs, records_of, same_pairs, section_pairs
 from medte_train.origins import ORIGINS
 from medte_train.pair_files import read_pairs
 from medte_train.tally import Tally
@@ -58,6 +58,21 @@ def test_neighbouring_sections_go_together():
 def test_halves_of_a_text_go_together():
     found = list(half_pairs([record(1, text="Is it? It is. At 2.5 mg."), record(2, text="One alone.")], "s", "jsonl"))
     assert texts(found) == [("Is it? It is.", "At 2.5 mg."), ("One alone.", "")]
+
+
+def test_a_conclusion_goes_with_its_title_and_what_stands_before_it():
+    found = [
+        record(1, "Gout", "Urate rose. Pain fell. CONCLUSIONS: Lowering urate eases gout pain."),
+        record(2, text="Urate rose. In conclusion, DNA: repair needs more time."),
+        record(3, "Gout", "Urate rose. It was so."),
+        record(4, "Gout", "There is only this one sentence here."),
+    ]
+    assert texts(conclusion_pairs(found, "s", "jsonl")) == [
+        ("Lowering urate eases gout pain.", "Gout\nUrate rose. Pain fell."),
+        ("In conclusion, DNA: repair needs more time.", "Urate rose."),
+        ("", "Gout\nUrate rose."),
+        ("There is only this one sentence here.", ""),
+    ]
 
 
 def test_texts_of_one_value_go_together():
@@ -130,6 +145,10 @@ def test_the_command_writes_a_file_and_its_numbers(call, corpus, tmp_path):
     assert len(list(read_pairs(["other.jsonl"]))) == 3
     assert call(corpus, "--out", "other.jsonl", "--halves").exit_code == 0
     assert list(read_pairs(["other.jsonl"])) == []  # no abstract has two sentences
+    path = tmp_path / "ended.jsonl"
+    path.write_text('{"id": 1, "title": "Gout", "abstract": "Urate rose. It was lower after a week."}')
+    assert call(path, "--out", "other.jsonl", "--conclusions").exit_code == 0
+    assert texts(read_pairs(["other.jsonl"])) == [("It was lower after a week.", "Gout\nUrate rose.")]
 
 
 @pytest.mark.parametrize(
@@ -138,6 +157,7 @@ def test_the_command_writes_a_file_and_its_numbers(call, corpus, tmp_path):
         ((), "name files to read, or one of medte-eval's sources"),
         (("papers.jsonl", "--from", "medqa"), "name files to read, or one of"),
         (("papers.jsonl", "--sections", "--same", "topic"), "exclude one another"),
+        (("papers.jsonl", "--conclusions", "--halves"), "exclude one another"),
         (("--from", "nix"), "no source 'nix'; there are wikipedia, pubmed"),
         (("--from", "medqa", "--anchor", "title"), "--from knows its texts"),
     ],
