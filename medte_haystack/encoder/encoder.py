@@ -254,9 +254,7 @@ class Encoder:
         self, texts: Iterable[str], prefix: str, max_texts: int | None, on_truncated: Callable[[int], object] | None
     ) -> Iterator[NDArray[np.float32]]:
         reading = Reading(texts)
-        tokens = tokenise(
-            read_windows(reading, self.backend), self.tokeniser, prefix, ahead=0 if self.backend.device == "cpu" else 2
-        )
+        tokens = tokenise(read_windows(reading, self.backend), self.tokeniser, prefix, self.backend.device)
         flow = Flow(tokens, reading, self.backend, max_texts, self._computed, on_truncated)
         computing = Timed(flow)
         counted = 0.0

@@ -17,6 +17,8 @@ from medte_haystack.encoder.pack import plan_batches
 from medte_haystack.encoder.tokenise import Tokeniser, Tokens, check_string
 
 _WINDOW_BATCHES = 16  # computed by each core; more gives longer runs of equal length, fewer gives results sooner
+_DEVICE_WINDOW_BATCHES = 4  # a device waits while the first window is tokenised, and gains nothing by longer runs
+_DEVICE_AHEAD = 4  # windows tokenised ahead of it
 _CHARACTERS_A_TOKEN = 4
 _WINDOW_TEXTS = 16_384
 
@@ -162,8 +164,9 @@ class Flow:
 
 
 def read_windows(texts: Iterable[str], backend: Backend) -> Iterator[list[str]]:
-    """Group texts into windows of some batches for each core."""
-    most = backend.token_budget * backend.parallel * _WINDOW_BATCHES * _CHARACTERS_A_TOKEN
+    """Group texts into windows of some batches for each core or device."""
+    batches = _WINDOW_BATCHES if backend.device == "cpu" else _DEVICE_WINDOW_BATCHES
+    most = backend.token_budget * backend.parallel * batches * _CHARACTERS_A_TOKEN
     window: list[str] = []
     characters = 0
     for text in texts:
@@ -176,17 +179,17 @@ def read_windows(texts: Iterable[str], backend: Backend) -> Iterator[list[str]]:
         yield window
 
 
-def tokenise(windows: Iterable[Sequence[str]], tokeniser: Tokeniser, prefix: str, *, ahead: int) -> Iterator[Tokens]:
+def tokenise(windows: Iterable[Sequence[str]], tokeniser: Tokeniser, prefix: str, device: str) -> Iterator[Tokens]:
     """Tokenise windows, in order.
 
-    :param ahead: Windows that one thread tokenises ahead, for a device that must not wait for it (the tokenizer itself
-        uses all cores); 0 tokenises in this thread. The texts are always read in this thread.
+    :param device: One that is not the CPU must not wait: a thread tokenises some windows ahead of it (the tokenizer
+        itself uses all cores). The texts are always read in this thread.
     """
 
     def of(window: Sequence[str]) -> Tokens:
         return tokeniser([prefix + text for text in window] if prefix else window)
 
-    if not ahead:
+    if device == "cpu":
         yield from map(of, windows)
         return
     running: deque[Future[Tokens]] = deque()
@@ -194,7 +197,7 @@ def tokenise(windows: Iterable[Sequence[str]], tokeniser: Tokeniser, prefix: str
         try:
             for window in windows:
                 running.append(pool.submit(of, window))
-                if len(running) > ahead:
+                if len(running) > _DEVICE_AHEAD:
                     yield running.popleft().result()
             while running:
                 yield running.popleft().result()

@@ -26,7 +26,7 @@ def test_vectors_are_near_the_reference(minilm, ids, reference, precision, least
         lone = np.stack([backend.embed_one(one) for one in ids])
     assert cosines(found, reference).min() >= least
     assert cosines(lone, found).min() >= (0.9998 if precision == "bf16" else least)
-    assert not caplog.records  # compiled, and recorded
+    assert not [one for one in caplog.records if one.name.startswith("medte_haystack")]  # compiled, and recorded
 
 
 def test_a_full_batch(minilm, ids):

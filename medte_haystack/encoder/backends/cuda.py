@@ -149,7 +149,7 @@ class Cuda:
     @torch.inference_mode()
     def _warm_up(self, forward: Forward, longest: int) -> None:
         length = min(longest, 128)
-        for texts in (1, _WARM_UP // length):  # in this order: see Steps
+        for texts in (_WARM_UP // 2 // length, _WARM_UP // length):  # sizes of real batches: see Steps
             layout = Layout.of([[0] * length] * texts, TILE)
             with self._link.here():
                 vectors = self._link.download(forward(self._link.upload(layout.block), layout))()

@@ -59,7 +59,8 @@ class Steps:
         :param dtype: Of the operands.
         :param epsilon: What the normalisations add to the variance.
         :param compiled: Whether to compile them. A step is compiled for the first number of tokens that it sees and, at
-            the second, for any; dimensions stay fixed, since scale, shift and bias come as parameters.
+            the second, for any; of a later model in the process for any at once, tuned for the first number. Dimensions
+            stay fixed, since scale, shift and bias come as parameters.
         """
 
         def prepare(states: Tensor) -> Operand:
