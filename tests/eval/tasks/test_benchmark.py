@@ -148,3 +148,16 @@ def test_preprints_are_read_until_the_cursor_exceeds_the_limit(name: str) -> Non
 
     pages = range(0, 32_768 + 1, 100)
     assert asked == [100 * len(pages), 7]
+
+
+def test_questions_of_medqa_are_those_of_train_and_test() -> None:
+    questions = [
+        SimpleNamespace(id=f"{split}-1", question="Where?", options={"A": "here", "B": ""}, answer="A", split=split)
+        for split in ("train", "validation", "test")
+    ]
+    bench = Workbench(lambda _: SimpleNamespace(questions=lambda: questions))
+
+    pairs = list(BENCHMARK["MedQAPair"].recipe.rows(bench))
+
+    assert [pair.id for pair in pairs] == ["train/train-1/A", "test/test-1/A"]
+    assert bench.dropped == {"questions of the validation split": 1}
