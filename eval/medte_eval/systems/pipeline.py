@@ -86,12 +86,14 @@ class PipelineSystem(SearchSystem):
 
     def refusal(self, task_type: str) -> str | None:
         """Return why it cannot run a type of tasks: one that wants certain documents scored, without filters."""
-        if task_type in ("PairClassification", "Reranking") and (not self._filtered or self._connection is None):
+        refused = super().refusal(task_type)
+        filters = self._filtered and self._connection is not None
+        if refused is None and task_type in ("PairClassification", "Reranking") and not filters:
             return (
                 f"{task_type} asks for the score of certain documents; {self.name} needs a retriever with a free input"
                 " 'filters', and the task's index"
             )
-        return super().refusal(task_type)
+        return refused
 
     def index(self, corpus: Corpus, **mteb: Any) -> None:
         """Make the corpus searchable and point the pipeline at it; see :meth:`SearchSystem.index`."""
