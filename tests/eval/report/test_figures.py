@@ -100,8 +100,15 @@ def test_items_that_cannot_be_compared_are_noted(tmp_path: Path) -> None:
     assert str(tmp_path) not in note
 
 
-@pytest.mark.parametrize("change", [("0.75", "NaN"), ('"ndcg_at_10"', '"other"'), ("{", "[")])
-def test_items_that_are_damaged_are_noted(tmp_path: Path, change: tuple[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("change", "verdicts"),
+    [
+        (("0.75", "NaN"), ["untested"]),
+        (('"ndcg_at_10": 0.75, ', ""), ["untested"]),  # as what could not be computed is left out
+        (("{", "["), []),
+    ],
+)
+def test_items_that_are_damaged_are_noted(tmp_path: Path, change: tuple[str, str], verdicts: list[str]) -> None:
     make_result(tmp_path, "One", queries=[0.75, 0.5])
     path = make_result(tmp_path, "One", queries=[0.75, 0.25], system=DENSE)
     items = path.with_name(path.name.replace(".run.json", ".items.jsonl"))
@@ -109,9 +116,9 @@ def test_items_that_are_damaged_are_noted(tmp_path: Path, change: tuple[str, str
 
     report = make_report([tmp_path])
 
-    assert not report.differences
+    assert [one.verdict for one in report.differences] == verdicts
     assert [one.mark for one in report.worst] == ["A"]
-    assert {note.partition(":")[0] for note in report.notes} == {"One", path.name}
+    assert {note.partition(":")[0] for note in report.notes} == {path.name, *([] if verdicts else ["One"])}
     json.dumps(asdict(report), allow_nan=False)
 
 
