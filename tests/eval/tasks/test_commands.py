@@ -102,8 +102,11 @@ def test_what_cannot_be_built_is_told_and_the_others_go_on(exports: Mapping[str,
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--tasks", "Nothing"], "no task 'Nothing' can be built"),
-        (["--tasks", "SciFact"], "no task 'SciFact' can be built"),
+        (["--tasks", "Nothing"], "no task 'Nothing' can be built; `medte-eval tasks` lists"),
+        (["--tasks", "SciFact"], "no task 'SciFact' can be built; `medte-eval tasks` lists"),
+        (["--tasks", "medqapair"], "no task 'medqapair' can be built; do you mean MedQAPair?"),
+        (["--tasks", "PubmedPairs.LLMfree"], "; do you mean PubMedPair.LLMFree?"),
+        (["--tasks", "medteb"], "; do you mean MedTEB?"),
         (["--tasks", ","], "no task is named"),
         (["--tasks", "MedQAPair", "--export", "medqa"], "--export 'medqa' is not SOURCE=PATH"),
         (["--tasks", "MedQAPair", "--export", "mad=x"], "the sources are wikipedia, pmc"),
