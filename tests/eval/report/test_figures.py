@@ -274,6 +274,17 @@ def test_what_differs_nowhere_makes_nothing_else_less_certain(tmp_path: Path) ->
     assert {(found[name].p_adjusted, found[name].verdict) for name in found if name != "Up"} == {(1.0, "even")}
 
 
+def test_what_searches_by_words_wants_no_memory_for_vectors(tmp_path: Path) -> None:
+    words = {"name": "pipeline:bm25.yaml", "server_version": "9.5.3", "index_options": None, "own_stores": False}
+    for system in (words, {**words, "name": "pipeline:own.yaml", "own_stores": True}):
+        make_result(tmp_path, "One", system=system, model={"name": None})
+
+    report = make_report([tmp_path])
+
+    found = {report.setup(one.mark).name: one.vector_bytes for one in report.task("One").scores}
+    assert found == {"pipeline:bm25.yaml": 0, "pipeline:own.yaml": None}
+
+
 def test_a_search_for_fewer_documents_is_not_put_beside_the_others(tmp_path: Path) -> None:
     pipeline = {"name": "pipeline:few.yaml", "server_version": "9.5.3", "index_options": None}
     make_result(tmp_path, "One", 0.5, system=DENSE, latency=timed(20))
