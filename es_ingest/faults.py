@@ -29,6 +29,17 @@ class Exit(IntEnum):
     INTERRUPTED = 130
 
 
+class Ended(typer.Exit):
+    """An error has ended a command, and is told.
+
+    :ivar message: What was said of it.
+    """
+
+    def __init__(self, status: Exit, message: str) -> None:
+        super().__init__(status)
+        self.message = message
+
+
 _GOES_ON = "what the server acknowledged stays, and the same command again completes it"
 
 
@@ -50,8 +61,9 @@ def reported(*, interrupted: str = _GOES_ON) -> Iterator[None]:
         status = status_of(error)
         if status is None:
             raise
-        tell_error(message_of(error))
-        raise typer.Exit(status) from None
+        message = message_of(error)
+        tell_error(message)
+        raise Ended(status, message) from None
 
 
 def message_of(error: BaseException) -> str:

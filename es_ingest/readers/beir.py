@@ -115,12 +115,21 @@ def _corpus(source: str) -> str:
 
 
 def _find(folder: Path, name: str) -> Path:
-    """Return the file of this name in a folder, plain or packed."""
-    names = _names(name)
-    for candidate in names:
-        if (folder / candidate).is_file():
-            return folder / candidate
-    raise ReadError(str(folder), f"holds no {' or '.join(names)}; a BEIR folder has both a corpus and queries")
+    """Return the file of this name in a folder, plain or packed.
+
+    :raises ReadError: If there is none, or more than one: they may differ.
+    """
+    found = _there(folder, name)
+    if len(found) > 1:
+        raise ReadError(str(folder), f"holds both {found[0].name} and {found[1].name}; keep the one that counts")
+    if not found:
+        names = " or ".join(_names(name))
+        raise ReadError(str(folder), f"holds no {names}; a BEIR folder has both a corpus and queries")
+    return found[0]
+
+
+def _there(folder: Path, name: str) -> list[Path]:
+    return [path for path in (folder / one for one in _names(name)) if path.is_file()]
 
 
 def _names(name: str) -> list[str]:
@@ -128,14 +137,11 @@ def _names(name: str) -> list[str]:
 
 
 def _find_split(folder: Path, split: str) -> Path:
-    try:
+    if _there(folder / "qrels", f"{split}.tsv"):
         return _find(folder / "qrels", f"{split}.tsv")
-    except ReadError:
-        there = sorted({path.name.partition(".tsv")[0] for path in (folder / "qrels").glob("*.tsv*")})
-        splits = ", ".join(there) if there else "no split"
-        raise ReadError(
-            str(folder), f"has no qrels/{split}.tsv, plain or packed; in qrels/ there is {splits}"
-        ) from None
+    there = sorted({path.name.partition(".tsv")[0] for path in (folder / "qrels").glob("*.tsv*")})
+    splits = ", ".join(there) if there else "no split"
+    raise ReadError(str(folder), f"has no qrels/{split}.tsv, plain or packed; in qrels/ there is {splits}")
 
 
 def _accepts(path: Path) -> bool:

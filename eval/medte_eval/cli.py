@@ -7,8 +7,10 @@ import typer
 from es_ingest.faults import Exit
 from es_ingest.terminal import run_command
 from medte_eval.commands import build, check, compare, report, run, share, tasks, tune
+from medte_eval.commands.group import Commands
 
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,  # a traceback with local variables would show document text
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -31,6 +31,7 @@ _VALUES_AT_ONCE = 2_000_000
 _PAIRS = "PairClassification"
 _MEASURE = {"Classification": "accuracy"}
 _RETRIEVAL = "ndcg_at_10"
+_SIMILARITY = "similarity"
 _Items = Mapping[str, Mapping[str, Any]]
 
 
@@ -40,7 +41,7 @@ class Comparison:
 
     :param task: The task.
     :param measure: What is compared of every item, or of all pairs; None where a task has no items, such as clustering,
-        and only the task's main score is.
+        or some could not be measured, and only the task's main score is.
     :param items: How many queries, pairs or texts there are.
     :param a: Mean over them, or the main score.
     :param b: The same of the other.
@@ -112,13 +113,13 @@ def compare_results(a: Path, b: Path) -> Comparison:
     _check_same_data(a, first, b, second)
     task = first["task"]
     items = [_items(path, result) for path, result in ((a, first), (b, second))]
-    if not items[0] or not items[1]:
+    measure = _SIMILARITY if task["type"] == _PAIRS else _MEASURE.get(task["type"], _RETRIEVAL)
+    if not all(its and all(map(_is_number, (row.get(measure) for row in its.values()))) for its in items):
         return _untested(a, first, b, second)
     if items[0].keys() != items[1].keys():
         raise ResultError(f"{a} and {b} are of the same data but not of the same items; run one of them again")
     if task["type"] == _PAIRS:
         return _compare_pairs(_untested(a, first, b, second), str(task["main_score"]), items[0], items[1])
-    measure = _MEASURE.get(task["type"], _RETRIEVAL)
     values = [np.array([its[name][measure] for name in items[0]], dtype=np.float64) for its in items]
     return compare_values(task["name"], measure, values[0], values[1])
 
@@ -152,6 +153,11 @@ def compare_values(
     )
 
 
+def _is_number(value: object) -> bool:
+    """Tell whether a value is there: what could not be computed is left out of results."""
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
 def _untested(a: Path, first: Mapping[str, Any], b: Path, second: Mapping[str, Any]) -> Comparison:
     """Compare no more than the main scores."""
     scores = []
@@ -167,7 +173,7 @@ def _compare_pairs(untested: Comparison, main_score: str, a: _Items, b: _Items) 
     metric = main_score.rpartition("_")[2]
     if metric not in METRICS or any("/" in name for name in a):
         return untested
-    similarities = [np.array([its[name]["similarity"] for name in a], dtype=np.float64) for its in (a, b)]
+    similarities = [np.array([its[name][_SIMILARITY] for name in a], dtype=np.float64) for its in (a, b)]
     labels = np.array([row["label"] for row in a.values()], dtype=np.int64)
     p, (low, high) = chance_of_pairs(metric, similarities[0], similarities[1], labels, level=LEVEL, seed=SEED)
     return replace(untested, measure=main_score, items=len(labels), low=low, high=high, p=p)

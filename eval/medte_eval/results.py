@@ -134,7 +134,8 @@ class Outcome:
 
         put("mteb", f"{stem}.json", [_mteb_json(self.result)])
         if self.items.rows:
-            put("items", f"{stem}.items.jsonl", (json.dumps(row) + "\n" for row in self.items.rows))
+            lines = (json.dumps(_finite(row), allow_nan=False) + "\n" for row in self.items.rows)
+            put("items", f"{stem}.items.jsonl", lines)
         if self.items.qrels:
             judged = f"{readable(self.task['name'])}__{self.task['data_sha256'][:12]}.qrels"
             put("run", f"{stem}.trec", trec_run(self.items.run, stem))

@@ -143,7 +143,7 @@ def run_all(
 ) -> Iterator[dict[str, Any] | Failure]:
     """Run every task on every system, and give each result when it is there and written.
 
-    A task that fails is given as a failure, and the others go on.
+    A task that fails is given as a failure, and the others go on. What fails to open before anything is given raises.
 
     :param tasks: Names, and what makes them.
     :param out: Folder for results; what it has already is given again, marked as ``reused``. What fails is noted there
@@ -153,6 +153,7 @@ def run_all(
     :param notes_may_leave: Whether clinical notes may be sent to another machine, or into a pipeline.
     :raises OSError: If a result cannot be written.
     """
+    begun = False
     for name, make in tasks:
         noted = None if out is None else failure_file(out, name)
         try:
@@ -160,15 +161,14 @@ def run_all(
             task.load_data()
         except Exception as error:  # noqa: BLE001  it is told
             yield _noted(noted, Failure.of(error, name, None))
+            begun = True
             continue
         forget_failure(noted)
-        refused = {} if notes_may_leave else _refused(task, systems, session)
-        for chosen in systems:  # what cannot be opened is told before anything is run
-            if chosen.name not in refused:
-                session.system(chosen)
+        unopened = _open(task, systems, session, notes_may_leave=notes_may_leave, begun=begun)
+        begun = True
         for chosen in systems:
             noted = None if out is None else failure_file(out, task.metadata.name, chosen.name, **session.asked())
-            if (failure := refused.get(chosen.name)) is not None:
+            if (failure := unopened.get(chosen.name)) is not None:
                 yield _noted(noted, failure)
                 continue
             system = session.system(chosen)
@@ -190,13 +190,30 @@ def run_all(
         task.unload_data()
 
 
-def _refused(task: AbsTask, systems: Sequence[ChosenSystem], session: Session) -> dict[str, Failure]:
-    """Return the systems that do not get the texts of a task, and why."""
-    about = task.metadata
-    reasons = {
-        chosen.name: why_refused(about.name, about.type, chosen, lambda: session.connection.url) for chosen in systems
-    }
-    return {name: Failure(about.name, name, Exit.USAGE, why) for name, why in reasons.items() if why is not None}
+def _open(
+    task: AbsTask, systems: Sequence[ChosenSystem], session: Session, *, notes_may_leave: bool, begun: bool
+) -> dict[str, Failure]:
+    """Open the systems, and return those that a task is not run on: they cannot be opened, or do not get its texts.
+
+    :param begun: Whether something was run already, that an error must not end.
+    """
+    about, found = task.metadata, dict[str, Failure]()
+
+    def server() -> str:
+        return session.connection.url
+
+    for chosen in systems:
+        try:
+            why = None if notes_may_leave else why_refused(about.name, about.type, chosen, server)
+            if why is None:
+                session.system(chosen)
+            else:
+                found[chosen.name] = Failure(about.name, chosen.name, Exit.USAGE, why)
+        except Exception as error:
+            if not begun:
+                raise
+            found[chosen.name] = Failure.of(error, about.name, chosen.name)
+    return found
 
 
 def _noted(path: Path | None, failure: Failure) -> Failure:

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from es_ingest.cluster import Connection
 from medte_eval.cli import app
 
+PLAIN = {"COLUMNS": "300", "NO_COLOR": "1"}
 DENSE = ["--tasks", "MedQuADRetrieval", "--system", "dense"]
 NO_NETWORK = {
     "HTTP_PROXY": "http://localhost:1",
@@ -74,11 +75,43 @@ def test_help_needs_neither_mteb_nor_torch() -> None:
     ],
 )
 def test_what_a_user_can_mend_is_one_message(arguments: list[str], status: int, message: str) -> None:
-    done = CliRunner().invoke(app, ["run", *arguments], env={"COLUMNS": "300", "NO_COLOR": "1"})
+    done = CliRunner().invoke(app, ["run", *arguments], env=PLAIN)
 
     assert done.exit_code == status
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["run", "--tasks", "MedQuADRetrieval", "--system", "magic"], 2, "unknown system 'magic'"),
+        (["run", "--tasks", "MedQuADRetrieval", "--top-k", "5"], 2, "Invalid value for '--top-k'"),
+        (["run"], 2, "Missing option '--tasks'"),
+        (["tasks", "--nothing"], 2, "No such option"),
+        (["compare", "/no/such", "/no/such"], 2, "does not exist"),
+        (["pull", "--tasks", "MedQAPair", "--from", "/no/such"], 7, "/no/such"),
+    ],
+)
+def test_with_json_an_error_is_an_object(arguments: list[str], status: int, message: str) -> None:
+    done, plain = (CliRunner().invoke(app, [*arguments, *more], env=PLAIN) for more in (["--json"], []))
+
+    found = json.loads(done.stdout)
+    assert found.keys() == {"error", "exit_status"}
+    assert message in found["error"]
+    assert done.exit_code == plain.exit_code == found["exit_status"] == status
+    assert (done.stderr, plain.stdout) == (plain.stderr, "")
+
+
+def test_a_process_of_its_own_gives_the_object_too() -> None:
+    command = [sys.executable, "-m", "medte_eval.cli", "build", "--tasks", "medqapair", "--json"]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 2
+    message = "no task 'medqapair' can be built; do you mean MedQAPair? `medte-eval tasks` lists those that can"
+    assert json.loads(done.stdout) == {"error": f"Invalid value: {message}", "exit_status": 2}
+    assert "do you mean MedQAPair?" in done.stderr
 
 
 def test_a_missing_index_is_one_message(connection: Connection) -> None:

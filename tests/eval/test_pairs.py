@@ -2,20 +2,29 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from datasets import DatasetDict
 
+from es_ingest.cluster import Connection
 from medte_eval.results import Outcome
 from medte_eval.run import RefusedError, evaluate
+from medte_eval.systems import SystemOptions, find_systems
+from medte_eval.systems.corpus import CorpusIndex
 from medte_eval.systems.system import System
+from medte_eval.systems.texts import TextIndex
 from medte_haystack.encoder import Encoder
 
+from .conftest import Given
 from .small_tasks import Classification, Clustering, Pairs
 
 Opened = Callable[..., System]
+STORE = "haystack_integrations.document_stores.elasticsearch.document_store.ElasticsearchDocumentStore"
+BM25 = "haystack_integrations.components.retrievers.elasticsearch.bm25_retriever.ElasticsearchBM25Retriever"
 
 
 def similarities(outcome: Outcome) -> list[float]:
@@ -104,6 +113,25 @@ def test_hybrid_scores_single_pairs_by_weighted_sums_alone(opened: Opened, cosin
     assert similarities(dense_alone) == pytest.approx([(1 + one) / 2 for one in cosines], abs=1e-6)
     expected = [250 * (1 + one) / 2 + words for one, words in zip(cosines, similarities(bm25), strict=True)]
     assert similarities(both) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("system", ["dense", "exact", "bm25", "hybrid", "pipeline"])
+def test_pairs_are_refused_on_an_index_of_other_texts(system: str, encoder: Encoder, tmp_path: Path) -> None:
+    """Whatever it holds: documents that happen to be called 0 and 1 are not the second texts of pairs 0 and 1."""
+    away, options = Connection("http://localhost:1", "url"), SystemOptions(index="corpus")
+    if system == "pipeline":
+        system = f"pipeline:{tmp_path / 'bm25.yaml'}"
+        store = {"type": STORE, "init_parameters": {"index": "i"}}
+        retriever = {"type": BM25, "init_parameters": {"document_store": store}}
+        (tmp_path / "bm25.yaml").write_text(yaml.safe_dump({"components": {"retriever": retriever}, "connections": []}))
+    with away.client() as client:
+        index, texts = CorpusIndex(client, encoder, options), TextIndex(client)
+        (chosen,) = find_systems([system], options)
+        opened = chosen.open(Given(options, away, encoder, index, texts))
+
+    assert opened.refusal("Retrieval") is None
+    with pytest.raises(RefusedError, match=r"PairClassification .*; leave --index corpus out"):
+        evaluate(Pairs(), opened)
 
 
 def test_a_blank_second_text_is_least_like_anything(opened: Opened) -> None:

@@ -7,15 +7,23 @@ from typing import Any
 import pytest
 import yaml
 
-from medte_eval.run import RefusedError, evaluate
-from medte_eval.systems import UnknownSystemError
+from es_ingest.cluster import Connection
+from medte_eval.report import system_name
+from medte_eval.run import RefusedError, describe_system, evaluate
+from medte_eval.systems import SystemOptions, UnknownSystemError, find_systems
+from medte_eval.systems.corpus import CorpusIndex
 from medte_eval.systems.system import System
+from medte_eval.systems.texts import TextIndex
 from medte_eval.tasks.beir import BeirRetrieval
+from medte_haystack.encoder import Encoder
 
+from .conftest import Given
 from .small_tasks import Classification, Pairs
 
 Opened = Callable[..., System]
 COMPONENTS = "medte_haystack.components"
+STORE = "haystack_integrations.document_stores.elasticsearch.document_store.ElasticsearchDocumentStore"
+BM25 = "haystack_integrations.components.retrievers.elasticsearch.bm25_retriever.ElasticsearchBM25Retriever"
 
 
 def store() -> dict[str, Any]:
@@ -62,6 +70,13 @@ def hybrid_pipeline(tmp_path: Path) -> Path:
     )
 
 
+@pytest.fixture
+def bm25_pipeline(tmp_path: Path) -> Path:
+    """Searches by words alone; its store is as bare as a file may have it."""
+    retriever = {"type": BM25, "init_parameters": {"document_store": {"type": STORE}, "top_k": 10}}
+    return write(tmp_path / "bm25.yaml", {"retriever": retriever}, [])
+
+
 def write(path: Path, components: dict[str, Any], connections: list[tuple[str, str]]) -> Path:
     joined = [{"sender": sender, "receiver": receiver} for sender, receiver in connections]
     path.write_text(yaml.safe_dump({"components": components, "connections": joined}))
@@ -95,6 +110,33 @@ def test_a_query_goes_to_all_inputs_for_it(opened: Opened, beir: Path, hybrid_pi
     pipeline, hybrid = evaluate(task, opened(f"pipeline:{hybrid_pipeline}")), evaluate(task, opened("hybrid"))
 
     assert pipeline.scores == pytest.approx(hybrid.scores)
+
+
+def test_a_pipeline_by_words_alone_has_no_model(
+    bm25_pipeline: Path, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CorpusIndex, "analyzer", lambda _: "english")  # which the server would be asked for
+    away, options = Connection("http://localhost:1", "url"), SystemOptions()
+    (chosen,) = find_systems([f"pipeline:{bm25_pipeline}"], options)
+    with away.client() as client:
+        found = chosen.open(Given(options, away, encoder, CorpusIndex(client, encoder, options), TextIndex(client)))
+
+        settings = describe_system(found, "9.5.3")
+
+    assert (found.encoder, found.timed) == (None, "search")
+    assert found.mteb_model_meta.name == "local/pipeline:bm25.yaml without a model"
+    assert settings["index_options"] is None
+    assert system_name({"system": settings}) == "pipeline:bm25.yaml"
+    assert found.refusal("Classification") == (
+        "pipeline:bm25.yaml makes no vectors of texts, which Classification needs"
+    )
+
+
+def test_a_pipeline_by_words_alone_is_scored(opened: Opened, beir: Path, bm25_pipeline: Path) -> None:
+    outcome = evaluate(BeirRetrieval(beir, top_k=10), opened(f"pipeline:{bm25_pipeline}"))
+
+    assert outcome.model == {"name": None}
+    assert outcome.scores["ndcg_at_10"] > 0.3
 
 
 def test_pairs_are_scored_by_filters(opened: Opened, dense_pipeline: Path) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from mteb.results import TaskResult
 
+from medte_eval.comparison import compare_results
+from medte_eval.items import Items
 from medte_eval.report import print_results
 from medte_eval.results import Outcome, key_of
 from medte_eval.run import evaluate
@@ -77,3 +79,36 @@ def test_the_table_is_plain(outcome: Outcome, capsys: pytest.CaptureFixture[str]
     assert head.split()[:6] == ["task", "system", "nDCG@10", "recall@10", "recall@1", "MRR@10"]
     assert row.split()[:3] == ["MedQuADRetrieval.LLMFree", "encoder", f"{outcome.scores['ndcg_at_10']:.4f}"]
     assert sum(line.startswith("model   sentence-transformers/all-MiniLM-L6-v2, 8b3219a92973") for line in details) == 1
+
+
+def test_what_could_not_be_computed_is_left_out_and_compared_no_further(tmp_path: Path) -> None:
+    def write(similarities: list[float], model: str) -> Path:
+        rows = [{"id": str(at), "label": at % 2, "similarity": one} for at, one in enumerate(similarities)]
+        scores = {
+            "test": [{"hf_subset": "default", "languages": ["eng-Latn"], "main_score": 0.5, "similarity_f1": 0.5}]
+        }
+        about = {"name": "T", "type": "PairClassification", "main_score": "similarity_f1", "data_sha256": "d"}
+        outcome = Outcome(
+            result=TaskResult(
+                task_name="T",
+                dataset_revision="d",
+                mteb_version="2",
+                scores=scores,
+                evaluation_time=1.0,
+                kg_co2_emissions=None,
+            ),
+            task=about,
+            system={"name": "encoder"},
+            model={"name": model},
+            counts={},
+            seconds={},
+            items=Items(tuple(rows)),
+        )
+        return tmp_path / outcome.write(tmp_path)["files"]["items"]
+
+    broken, whole = write([math.nan, 0.5], "broken"), write([0.25, 0.5], "whole")
+
+    rows = [strict_json(line) for line in broken.read_text().splitlines()]
+    assert rows == [{"id": "0", "label": 0}, {"id": "1", "label": 1, "similarity": 0.5}]
+    found = compare_results(*(one.with_name(one.name.replace(".items.jsonl", ".run.json")) for one in (broken, whole)))
+    assert (found.measure, found.a, found.b, found.p) == (None, 0.5, 0.5, None)

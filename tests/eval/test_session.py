@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from elastic_transport import TransportError
 from elasticsearch import Elasticsearch
 from mteb.abstasks import AbsTask
 
@@ -138,6 +139,27 @@ def test_a_task_that_fails_is_named_and_the_others_go_on(run: Run, beir: Path, m
     assert isinstance(refused, Failure)
     assert (refused.task, refused.system, refused.status) == ("SmallClassification", "bm25", Exit.USAGE)
     assert [one["task"]["name"] for one in done if isinstance(one, dict)] == ["SmallClassification", "tiny", "tiny"]
+
+
+def test_what_cannot_be_opened_later_is_a_failure_of_its_task(beir: Path, encoder: Encoder, tmp_path: Path) -> None:
+    missing, tasks = BeirRetrieval(beir.parent / "nothing"), [Pairs(), Classification()]
+    systems = find_systems(["dense", "encoder"], SystemOptions())
+
+    def run(tasks: list[AbsTask]) -> list[dict[str, Any] | Failure]:
+        away = Connection("http://localhost:1", "url", version="9.0.0")
+        with Session(lambda: away, None, lambda _: encoder, SystemOptions(), silent) as session:
+            return list(run_all([(one.metadata.name, lambda one=one: one) for one in tasks], systems, session))
+
+    data, *found = run([missing, *tasks])
+
+    assert isinstance(data, Failure)
+    assert [(one.task, one.system, one.status, one.bug) for one in found if isinstance(one, Failure)] == [
+        (task.metadata.name, "dense", Exit.CLUSTER, None) for task in tasks
+    ]
+    done = [(one["task"]["name"], one["system"]["name"]) for one in found if isinstance(one, dict)]
+    assert done == [(task.metadata.name, "encoder") for task in tasks]
+    with pytest.raises(TransportError):  # before anything is run
+        run([*tasks])
 
 
 def test_a_server_that_dies_ends_its_own_evaluations_alone(

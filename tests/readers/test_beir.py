@@ -1,4 +1,5 @@
 import gzip
+import re
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,23 @@ def test_a_folder_and_its_corpus_file_read_alike(tmp_path: Path, name: str) -> N
 def test_a_folder_without_a_corpus(tmp_path: Path) -> None:
     with pytest.raises(ReadError, match=r"holds no corpus\.jsonl or corpus\.jsonl\.gz or corpus\.jsonl\.zst;"):
         list(read([str(tmp_path)], "beir"))
+
+
+@pytest.mark.parametrize("first", ["corpus.jsonl", "queries.jsonl.gz", "qrels/test.tsv"])
+def test_a_file_that_is_there_twice_is_not_chosen_from(tmp_path: Path, first: str) -> None:
+    plain = first.removesuffix(".gz")
+    both = (plain, f"{plain}.gz") if first == plain else (f"{plain}.gz", f"{plain}.zst")
+    for name in both:
+        write(tmp_path, name, "")
+    reads = {
+        "corpus.jsonl": lambda: list(read([str(tmp_path)], "beir")),
+        "queries.jsonl": lambda: read_queries(tmp_path),
+        "qrels/test.tsv": lambda: read_qrels(tmp_path, "test"),
+    }
+    told = " and ".join(Path(name).name for name in both)
+
+    with pytest.raises(ReadError, match=f"holds both {re.escape(told)}; keep the one that counts"):
+        reads[plain]()
 
 
 @pytest.mark.parametrize("end", ["", ".gz", ".zst"])

@@ -126,7 +126,7 @@ def default_cache() -> Path:
 
 
 def _chosen(text: str) -> "list[tuple[BenchmarkTask, bool]]":
-    from medte_eval.tasks import task_names
+    from medte_eval.tasks import do_you_mean, task_names
     from medte_eval.tasks.benchmark import BENCHMARK, NAME, split_name
 
     found: dict[tuple[str, bool], tuple[BenchmarkTask, bool]] = {}
@@ -136,7 +136,8 @@ def _chosen(text: str) -> "list[tuple[BenchmarkTask, bool]]":
         elif (one := split_name(name)) is not None:
             known = [one]
         else:
-            raise typer.BadParameter(f"no task {name!r} can be built; `medte-eval tasks` lists those that can")
+            hint = do_you_mean(name)
+            raise typer.BadParameter(f"no task {name!r} can be built; {hint}`medte-eval tasks` lists those that can")
         found.update({(task.name, llm_free): (task, llm_free) for task, llm_free in known})
     if not found:
         raise typer.BadParameter("no task is named; `medte-eval tasks` lists them")

@@ -76,7 +76,8 @@ def _state(listed: "Listed") -> str:
     if listed.damaged:
         states.append("damaged")
     if not states:
-        states.append("can be built" if listed.buildable else f"needs {listed.needs[0].partition(':')[0]}")
+        needs = f"needs {listed.needs[0].partition(':')[0]}"
+        states.append("can be built" if listed.buildable else f"{needs}: {listed.wrong}" if listed.wrong else needs)
         if listed.task.uses_llm:
             states.append(f"without --generator as {listed.task.llm_free_name}")
     if listed.task.reserve:

@@ -33,7 +33,8 @@ def of_board(board: Leaderboard, report: Report) -> list[Column]:
         Column(type_name(kind), f"{metrics(report.tasks, kind, board.name)}, {count(number, 'task')}")
         for kind, number in board.types.items()
     ]
-    return [Column("System and model"), *types, Column("Mean of types"), Column("Mean of tasks")]
+    means = (Column("Mean of types"), Column("Mean of tasks"), Column("Mean run time", "s a task"))
+    return [Column("System and model"), *types, *means]
 
 
 def of_setups(first: str, setups: Sequence[Setup]) -> list[Column]:

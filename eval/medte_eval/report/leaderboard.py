@@ -62,7 +62,14 @@ def _standing(setup: Setup, found: Counted, types: Mapping[str, int], sources: M
         mean=fmean(mean.value for mean in means.values()) if means.keys() == types.keys() else None,
         over_tasks=_mean(found, sum(types.values())),
         by_source=_means(found, sources, lambda task: task.source),
+        seconds=_seconds(setup.mark, [task for task, _ in found.values()]),
     )
+
+
+def _seconds(mark: str, tasks: Sequence[TaskScores]) -> float | None:
+    every = [(one.index_seconds, one.search_seconds) for task in tasks for one in task.scores if one.mark == mark]
+    known = [index + search for index, search in every if index is not None and search is not None]
+    return fmean(known) if len(known) == len(every) else None
 
 
 def _means(found: Counted, groups: Mapping[str, int], group: Callable[[TaskScores], str | None]) -> dict[str, Mean]:

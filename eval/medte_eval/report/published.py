@@ -63,6 +63,7 @@ def _published_mean(row: Mapping[str, str], tasks: Mapping[str, tuple[str, ...]]
         mean=float(row["mean"]),
         over_tasks=Mean(over_tasks, every, len(every)),
         by_source={},
+        seconds=None,
     )
 
 

@@ -122,6 +122,7 @@ def _environment(*, html: bool) -> Environment:
         "of_differences": columns.of_differences,
         "about_board": writing.about_board,
         "about_published": writing.about_published,
+        "averaged": writing.averaged,
         "groups": writing.groups,
         "metrics": writing.metrics,
         "beside_alone": writing.beside_alone,

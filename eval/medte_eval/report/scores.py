@@ -7,6 +7,7 @@ from es_ingest.planning.sizes import size_of
 from medte_eval.report.model import Scored, Setup, TaskScores
 from medte_eval.report.published import find_published
 from medte_eval.report.reading import Result
+from medte_eval.systems import OWN_STORES
 from medte_eval.tasks.benchmark import BENCHMARK, NAME, split_name
 from medte_eval.tasks.benchmark.sources import SOURCES
 from medte_haystack.errors import IndexContractError
@@ -109,7 +110,7 @@ def _at_most(result: Result) -> int | None:
 def _vector_bytes(result: Result) -> int | None:
     """Return the memory that the searched vectors want, 0 for words alone; None if it is not known."""
     system, dim, chunks = result.run.system, result.run.model.get("dim"), result.run.counts.get("chunks")
-    if system.get("name") == "bm25":
+    if result.run.model.get("name") is None and not system.get(OWN_STORES):
         return 0
     if not isinstance(dim, int) or not chunks:
         return None

@@ -39,6 +39,7 @@ class Standing:
     :param mean: Of the types' means, in which each type counts the same; None where a type is missing.
     :param over_tasks: Of all tasks, in which each task counts the same.
     :param by_source: Means by source; none of a source without results, and none where they are not published.
+    :param seconds: Mean run time of a task, indexing and searching; None where that of a task is not known.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Standing:
     mean: float | None
     over_tasks: Mean
     by_source: Mapping[str, Mean]
+    seconds: float | None
 
     @property
     def whole(self) -> bool:

@@ -18,7 +18,7 @@ _SCORES = tuple(dict.fromkeys(name for names in HEADLINE.values() for name in na
 _TO_ALONE = ("difference", "low", "high", "p", "p_adjusted", "verdict")
 _OF_A_MEAN = ("mean_of", "tasks", "of_tasks", "variants", "deviation")
 _OF_ALL = ("mark", "system", "model", "published", "score")
-COLUMNS = (*_OF_A_TASK, *_OF_ALL, *_SCORES, *_OF_A_RUN, *_TO_ALONE, "file", *_OF_A_MEAN)
+COLUMNS = (*_OF_A_TASK, *_OF_ALL, *_SCORES, *_OF_A_RUN, *_TO_ALONE, "file", *_OF_A_MEAN, "run_seconds")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -26,7 +26,7 @@ def render_csv(report: Report) -> str:
     """Return the table.
 
     What is not known is empty; where several models stand alone, differences are to the first. Means have no task but
-    `mean_of`: a ``type``, a ``source``, the means of the ``types``, or all ``tasks``.
+    `mean_of`: a ``type``, a ``source``, the means of the ``types``, or all ``tasks``, whose mean run time is known.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
@@ -68,7 +68,7 @@ def _means(board: Leaderboard, report: Report) -> Iterator[dict[str, Any]]:
             yield {**about, "source": source, **_mean("source", mean)}
         if row.mean is not None:
             yield {**about, "mean_of": "types", "score": row.mean}
-        yield {**about, **_mean("tasks", row.over_tasks)}
+        yield {**about, **_mean("tasks", row.over_tasks), "run_seconds": row.seconds}
 
 
 def _mean(of: str, mean: Mean) -> Mapping[str, Any]:

@@ -82,7 +82,7 @@ def about_board(board: Leaderboard, report: Report) -> str:
     """Return what a reader of a leaderboard must know."""
     told = [
         "Means of each task's main score with their standard deviations over tasks; in the mean of types each type"
-        " counts the same, in that of tasks each task."
+        " counts the same, in that of tasks each task. The run time is that of indexing and of all queries."
     ]
     if board.name == NAME:
         told.append(f"Published rows are {SOURCES[NAME]}.")
@@ -95,6 +95,18 @@ def about_board(board: Leaderboard, report: Report) -> str:
             " of MedQuAD that ships), which makes them easier, or asked a sample of their queries."
         )
     return " ".join(told)
+
+
+def averaged(board: Leaderboard) -> str:
+    """Return which retrieval tasks the benchmark's mean is of, since its definition leaves one open; else nothing."""
+    if board.name != NAME:
+        return ""
+    every = [one for one in BENCHMARK.values() if one.kind == "Retrieval"]
+    counted, reserve = ([one.name for one in every if one.reserve is there] for there in (False, True))
+    return (
+        f"The {len(counted)} retrieval tasks that are averaged are {', '.join(counted)}. {', '.join(reserve)}, which"
+        " may be one of the benchmark's, is not counted."
+    )
 
 
 def about_published(report: Report) -> str:

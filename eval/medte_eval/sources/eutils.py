@@ -14,7 +14,8 @@ from medte_eval.sources.shapes import MissingElementError, XmlError, fetch_json
 
 T = TypeVar("T")
 KEY = "NCBI_API_KEY"
-MOST_IDS = 10_000  # of one esearch; for PubMed also of a query
+MOST_IDS = 10_000  # of one esearch
+MOST_OF_PUBMED = 9_999  # of a query of PubMed; a retstart behind them is refused
 _INTERVAL, _INTERVAL_WITH_KEY = 0.34, 0.1  # seconds: NCBI allows 3 requests a second, 10 with a key
 
 
@@ -46,9 +47,10 @@ def host(source: str, access: Access) -> Host:
 def search(access: Access, where: Host, database: str, query: str, limit: int) -> list[str]:
     """Return the ids that a query finds, in the database's default order.
 
-    :param limit: Most ids. Of PubMed, 10,000 can be had.
+    :param limit: Most ids. Of PubMed, 9,999 can be had.
     :raises SourceError: If the query finds nothing, or cannot be asked.
     """
+    limit = min(limit, MOST_OF_PUBMED) if database == "pubmed" else limit
     ids: list[str] = []
     while len(ids) < limit:
         number = min(limit - len(ids), MOST_IDS)
@@ -57,8 +59,7 @@ def search(access: Access, where: Host, database: str, query: str, limit: int) -
         )
         result = fetch_json(access, request, _Search, _check).esearchresult
         ids += result.idlist
-        most = min(result.count, MOST_IDS) if database == "pubmed" else result.count
-        if len(ids) >= most:
+        if len(ids) >= result.count:
             break
     return ids[:limit]
 

@@ -51,7 +51,7 @@ class PubMed:
     def papers(self, query: str, *, limit: int) -> Iterator[Paper]:
         """Stream the papers of a query; those of an export are the answer to any query.
 
-        :param limit: Most ids to look at: a query's book chapters count and are left out. PubMed gives 10,000 at most.
+        :param limit: Most ids to look at: a query's book chapters count and are left out. PubMed gives 9,999 at most.
         :raises SourceError: If there are none, or they cannot be had or read.
         """
         export = self.access.export

@@ -44,7 +44,10 @@ class EvaluationIndex(ABC):
     :param client: The server.
     :param show: Shows how far indexing is.
     :param analyzer: Of texts; None takes ``english`` where the server has it, else ``standard``.
+    :ivar given: Existing index that is searched instead; None where each corpus gets its own.
     """
+
+    given: str | None = None
 
     def __init__(self, client: Elasticsearch, show: ShowProgress = silent, *, analyzer: str | None = None) -> None:
         self.client = client

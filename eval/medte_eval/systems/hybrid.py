@@ -58,12 +58,13 @@ class HybridSystem(ServerSystem):
 
     def refusal(self, task_type: str) -> str | None:
         """Return why it cannot run a type of tasks: one that asks for the score of a single document."""
-        if task_type in ("PairClassification", "Reranking") and self._given.fusion != _ALONE:
+        refused = super().refusal(task_type)
+        if refused is None and task_type in ("PairClassification", "Reranking") and self._given.fusion != _ALONE:
             return (
                 f"fusion {self._given.fusion} scores a document by the others found with it, {task_type} asks for the"
                 f" score of one alone; take --fusion {_ALONE}"
             )
-        return super().refusal(task_type)
+        return refused
 
     def details(self) -> dict[str, Any]:
         """Return what the index has become and what was asked of it."""

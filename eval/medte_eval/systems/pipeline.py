@@ -22,6 +22,7 @@ from medte_haystack.index.contract import PARENT_ID
 _QUESTIONS = ("query", "text", "question")
 """Inputs that get the query."""
 _STORES = ("MedTEDocumentStore", "ElasticsearchDocumentStore")
+_BY_WORDS = "ElasticsearchBM25Retriever"
 
 
 class PipelineSystem(SearchSystem):
@@ -30,6 +31,8 @@ class PipelineSystem(SearchSystem):
     The query goes to every input called ``query``, ``text`` or ``question`` that nothing is connected to; the ranking
     is the one output ``documents`` that leads nowhere, of which as many come back as the file says. A Document stands
     for the document in its metadata's ``parent_id``, otherwise for its own id, and counts where it comes first.
+
+    One whose stores are all searched by words alone is a system without a model, whatever vectors the index has.
 
     :param file: The pipeline's YAML.
     :param index: Index of the task's corpus.
@@ -47,12 +50,16 @@ class PipelineSystem(SearchSystem):
         show: ShowProgress = silent,
     ) -> None:
         self.name = f"pipeline:{file.name}"
-        super().__init__(index, index.encoder, show)
         self._file, self._connection = file, connection
         self._description = read_pipeline(file)
         self._most: int | None = None
-        if connection is not None and not any(_stores(self._description)):
+        searching = [kind for kind, _ in _stores(self._description)]
+        if connection is not None and not searching:
             raise self._no_such("it has no Elasticsearch document store to point at the task's index")
+        self._by_words = connection is not None and set(searching) == {_BY_WORDS}
+        super().__init__(index, None if self._by_words else index.encoder, show)
+        if self._by_words:
+            self.timed = "search"
         self._pipeline = self._load("not-made-yet")
         inputs = self._pipeline.inputs()
         self._asked = {name: [one for one in _QUESTIONS if one in its] for name, its in inputs.items()}
@@ -72,7 +79,9 @@ class PipelineSystem(SearchSystem):
         """Return how the index is made, and the pipeline as a hash; what is in stores of its own is not known."""
         text = yaml.safe_dump(self._description, sort_keys=True)
         own = {"pipeline_sha256": hashlib.sha256(text.encode()).hexdigest(), OWN_STORES: self._connection is None}
-        return own if self._connection is None else {**super().settings(), **own}
+        if self._connection is None:
+            return own
+        return {**super().settings(), **({"index_options": None} if self._by_words else {}), **own}
 
     def begin(self) -> None:
         """Forget the task before."""
@@ -86,12 +95,14 @@ class PipelineSystem(SearchSystem):
 
     def refusal(self, task_type: str) -> str | None:
         """Return why it cannot run a type of tasks: one that wants certain documents scored, without filters."""
-        if task_type in ("PairClassification", "Reranking") and (not self._filtered or self._connection is None):
+        refused = super().refusal(task_type)
+        filters = self._filtered and self._connection is not None
+        if refused is None and task_type in ("PairClassification", "Reranking") and not filters:
             return (
                 f"{task_type} asks for the score of certain documents; {self.name} needs a retriever with a free input"
                 " 'filters', and the task's index"
             )
-        return super().refusal(task_type)
+        return refused
 
     def index(self, corpus: Corpus, **mteb: Any) -> None:
         """Make the corpus searchable and point the pipeline at it; see :meth:`SearchSystem.index`."""
@@ -136,7 +147,7 @@ class PipelineSystem(SearchSystem):
     def _load(self, index: str) -> Pipeline:
         description = copy.deepcopy(self._description)
         if self._connection is not None:
-            for parameters in _stores(description):
+            for _, parameters in _stores(description):
                 parameters |= {"index": index, **_options(self._connection)}
         try:
             return Pipeline.from_dict(description)
@@ -147,12 +158,16 @@ class PipelineSystem(SearchSystem):
         return UnknownSystemError(f"{self._file} is no pipeline that can be evaluated: {reason}")
 
 
-def _stores(description: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Give the parameters of every Elasticsearch store in a description, to be changed."""
+def _stores(description: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Give who has an Elasticsearch store in a description, and the store's parameters, to be changed."""
     for component in description["components"].values():
         store = component.get("init_parameters", {}).get("document_store")
-        if isinstance(store, dict) and str(store.get("type")).rpartition(".")[2] in _STORES:
-            yield store.setdefault("init_parameters", {})
+        if isinstance(store, dict) and _class(store) in _STORES:
+            yield _class(component), store.setdefault("init_parameters", {})
+
+
+def _class(component: Mapping[str, Any]) -> str:
+    return str(component.get("type")).rpartition(".")[2]
 
 
 def _options(connection: Connection) -> dict[str, Any]:

@@ -98,7 +98,12 @@ class SearchSystem(AbsEncoder):
         return {} if self._target is None else self._index.details()
 
     def refusal(self, task_type: str) -> str | None:
-        """Return why it cannot run a type of tasks: one that needs vectors, if it has none."""
+        """Return why it cannot run a type of tasks: one that needs vectors, if it has none, or an index of its own."""
+        if task_type == _PAIR and self._index.given is not None:
+            return (
+                f"the texts of {task_type} are in no index that was made before; leave --index {self._index.given} out,"
+                " and one is made of them"
+            )
         if "Retrieval" in task_type or task_type in (_PAIR, "Reranking"):
             return None
         if self._embedding is None:

@@ -6,14 +6,14 @@ Importing this package is cheap: a class, and mteb with it, is imported when its
 import difflib
 import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from es_ingest.records import ReadError
 from medte_eval.tasks.benchmark import BENCHMARK, NAME, split_name
-from medte_eval.tasks.benchmark.task import MAIN_SCORES, BenchmarkTask
+from medte_eval.tasks.benchmark.task import LLM_FREE, MAIN_SCORES, BenchmarkTask
 from medte_eval.tasks.building.folder import default_data_dir, find_built
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 MEDQUAD = "MedQuADRetrieval"
 BEIR = "beir"
+_LIKE, _VERY_LIKE = 0.6, 0.8  # least likeness of a misspelt name; of mteb's there are so many that some are always near
 _COMMA = re.compile(r",(?![^()]*\))")  # MTEB(Medical, v1) is one name
 
 
@@ -182,15 +183,32 @@ def _make_beir(options: TaskOptions) -> "AbsTask":
 
 
 def _mteb_rows(name: str, options: TaskOptions) -> list[TaskRow]:
-    from medte_eval.tasks.hub import find_in_mteb
+    from medte_eval.tasks.hub import find_in_mteb, names_of_mteb
 
     found = find_in_mteb(name)
     if found and options.queries is not None:
         raise UnknownTaskError(f"{name!r} is mteb's own, of which all queries are asked; leave --queries out")
     if found:
         return [TaskRow(task.name, task.type, task.main_score, task) for task in found]
-    near = difflib.get_close_matches(name, [*BENCHMARK, NAME, f"{BEIR}:FOLDER"], n=1)
-    hint = f"do you mean {near[0]}? " if near else ""
+    hint = do_you_mean(name, [f"{BEIR}:FOLDER"], names_of_mteb())
     raise UnknownTaskError(
         f"unknown task {name!r}; {hint}`medte-eval tasks` lists them, and mteb's own go by its names"
     )
+
+
+def do_you_mean(name: str, more: Iterable[str] = (), many: Iterable[str] = ()) -> str:
+    """Return a question whether the known name is meant that a misspelt one is like, whatever the case; "" if none is.
+
+    :param more: Names that are known beside the benchmark's.
+    :param many: Others, which must be more alike.
+    """
+    folded, suffix = name.casefold(), LLM_FREE.casefold()
+    few = {one.casefold(): one for one in (*more, NAME, *BENCHMARK)}
+    every = {one.casefold(): one for one in many} | few
+    asked = folded if folded in every else folded.removesuffix(suffix)
+    near = difflib.get_close_matches(asked, every, 1, _VERY_LIKE) or difflib.get_close_matches(asked, few, 1, _LIKE)
+    if not near:
+        return ""
+    meant = every[near[0]]
+    free = folded.endswith(suffix) and split_name(meant + LLM_FREE) is not None
+    return f"do you mean {meant}{LLM_FREE * free}? "

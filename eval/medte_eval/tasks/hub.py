@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import mteb
 from mteb.abstasks.abstask import AbsTask
 from mteb.abstasks.retrieval import AbsTaskRetrieval
+from mteb.get_tasks import TASK_LIST
 
 from es_ingest.records import ReadError
 from medte_eval.tasks.retrieval import K_VALUES
@@ -71,6 +72,11 @@ class FromMteb:
             task.k_values = tuple(sorted(counted))
             task._top_k = max(counted)
         return task
+
+
+def names_of_mteb() -> list[str]:
+    """Return all that `find_in_mteb` finds something by."""
+    return [*(task.metadata.name for task in TASK_LIST), *(one.name for one in mteb.get_benchmarks())]
 
 
 def find_in_mteb(name: str) -> list[FromMteb]:

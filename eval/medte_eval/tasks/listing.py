@@ -21,7 +21,9 @@ class Listed:
     :param built: Manifests of what is built of it: with a language model's help, without it, or both.
     :param stale: Names of what is built of an export that holds something else by now.
     :param damaged: Whether something of it is there and cannot be read.
-    :param buildable: Whether it can be built with what is given, as far as can be told without trying.
+    :param wrong: What is wrong with the export that is given for it; "" if nothing is, or none is given.
+    :param buildable: Whether it can be built with what is given, as far as can be told without trying; None offline,
+        where that depends on what was fetched before.
     :param needs: What building it takes.
     :param how: The command that builds it.
     """
@@ -30,7 +32,8 @@ class Listed:
     built: tuple[Manifest, ...]
     stale: tuple[str, ...]
     damaged: bool
-    buildable: bool
+    wrong: str
+    buildable: bool | None
     needs: tuple[str, ...]
     how: str
 
@@ -74,7 +77,6 @@ def list_tasks(data_dir: Path, exports: Mapping[str, Path], *, offline: bool = F
     :param data_dir: Where built tasks are.
     :param exports: Local exports by source; one of which something is built is read.
     :param offline: Whether the network is out of use.
-    :raises ReadError: If it cannot be.
     """
     sources = Sources(data_dir, exports=exports)  # of which nothing is opened
     return [_listed(task, data_dir, exports, sources.export, offline=offline) for task in BENCHMARK.values()]
@@ -99,14 +101,29 @@ def _listed(
         except ReadError:
             damaged = True
     exported = [one for one in built if one.recipe.get("export") and task.source in exports]
-    stale = tuple(one.name for one in exported if one.recipe.get("export") != content(task.source))
-    given = task.source in exports or (source.fetched and not offline)
-    return Listed(task, tuple(built), stale, damaged, given, _needs(task), _how(task))
+    stale: tuple[str, ...] = ()
+    wrong = _wrong(exports.get(task.source))
+    if exported and not wrong:
+        try:
+            holds = content(task.source)
+            stale = tuple(one.name for one in exported if one.recipe.get("export") != holds)
+        except ReadError as error:
+            wrong = str(error)
+    buildable = None if offline and source.fetched else source.fetched
+    if task.source in exports:
+        buildable = not wrong
+    needs = _needs(task, wrong, offline=offline)
+    return Listed(task, tuple(built), stale, damaged, wrong, buildable, needs, _how(task))
 
 
-def _needs(task: BenchmarkTask) -> tuple[str, ...]:
+def _wrong(export: Path | None) -> str:
+    return "" if export is None or export.exists() else f"{export} does not exist"
+
+
+def _needs(task: BenchmarkTask, wrong: str, *, offline: bool) -> tuple[str, ...]:
     source = SOURCES[task.source]
-    found = [f"{'the network, or ' * source.fetched}{_flag(source)}: {source.export}"]
+    instead = f"{'what was fetched before' if offline else 'the network'}, or " * source.fetched
+    found = [f"{instead}{_flag(source)}: {source.export}{f'; {wrong}' if wrong else ''}"]
     if task.uses_llm:
         found.append(f"--generator FILE.yaml: a language model; without it {task.llm_free_name} is built")
     return tuple(found)

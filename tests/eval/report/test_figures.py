@@ -100,8 +100,15 @@ def test_items_that_cannot_be_compared_are_noted(tmp_path: Path) -> None:
     assert str(tmp_path) not in note
 
 
-@pytest.mark.parametrize("change", [("0.75", "NaN"), ('"ndcg_at_10"', '"other"'), ("{", "[")])
-def test_items_that_are_damaged_are_noted(tmp_path: Path, change: tuple[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("change", "verdicts"),
+    [
+        (("0.75", "NaN"), ["untested"]),
+        (('"ndcg_at_10": 0.75, ', ""), ["untested"]),  # as what could not be computed is left out
+        (("{", "["), []),
+    ],
+)
+def test_items_that_are_damaged_are_noted(tmp_path: Path, change: tuple[str, str], verdicts: list[str]) -> None:
     make_result(tmp_path, "One", queries=[0.75, 0.5])
     path = make_result(tmp_path, "One", queries=[0.75, 0.25], system=DENSE)
     items = path.with_name(path.name.replace(".run.json", ".items.jsonl"))
@@ -109,9 +116,9 @@ def test_items_that_are_damaged_are_noted(tmp_path: Path, change: tuple[str, str
 
     report = make_report([tmp_path])
 
-    assert not report.differences
+    assert [one.verdict for one in report.differences] == verdicts
     assert [one.mark for one in report.worst] == ["A"]
-    assert {note.partition(":")[0] for note in report.notes} == {"One", path.name}
+    assert {note.partition(":")[0] for note in report.notes} == {path.name, *([] if verdicts else ["One"])}
     json.dumps(asdict(report), allow_nan=False)
 
 
@@ -265,6 +272,17 @@ def test_what_differs_nowhere_makes_nothing_else_less_certain(tmp_path: Path) ->
 
     assert found["Up"].p_adjusted == found["Up"].compared.p
     assert {(found[name].p_adjusted, found[name].verdict) for name in found if name != "Up"} == {(1.0, "even")}
+
+
+def test_what_searches_by_words_wants_no_memory_for_vectors(tmp_path: Path) -> None:
+    words = {"name": "pipeline:bm25.yaml", "server_version": "9.5.3", "index_options": None, "own_stores": False}
+    for system in (words, {**words, "name": "pipeline:own.yaml", "own_stores": True}):
+        make_result(tmp_path, "One", system=system, model={"name": None})
+
+    report = make_report([tmp_path])
+
+    found = {report.setup(one.mark).name: one.vector_bytes for one in report.task("One").scores}
+    assert found == {"pipeline:bm25.yaml": 0, "pipeline:own.yaml": None}
 
 
 def test_a_search_for_fewer_documents_is_not_put_beside_the_others(tmp_path: Path) -> None:

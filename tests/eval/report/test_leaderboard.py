@@ -1,4 +1,6 @@
 import csv
+import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ from medte_eval.report.charts import bars_by_type
 from medte_eval.report.model import Leaderboard, Report
 from medte_eval.report.published import published_means
 from medte_eval.report.rendering import render_html, render_markdown
+from medte_eval.report.tidy import render_csv
 from medte_eval.tasks.benchmark import BENCHMARK
 
 from .made import BM25, DENSE, ENCODER, MINILM, make_result
@@ -70,6 +73,35 @@ def test_means_by_source_are_of_all_types(tmp_path: Path) -> None:
     assert {name: (mean.value, mean.deviation) for name, mean in dense.by_source.items()} == {"MedQA": (0.9, None)}
     assert not other.sources
     assert not other.rows[0].by_source
+
+
+def test_the_run_time_is_the_mean_of_the_tasks(tmp_path: Path) -> None:
+    for name, seconds in (("MedMCQARetrieval", 1.0), ("PubMedRetrieval", 4.0)):
+        make_result(tmp_path, name, seconds={"indexing": seconds, "searching": 0.5})
+        make_result(tmp_path, name, system=BM25, seconds={"indexing": seconds} if name[0] == "P" else {})
+
+    report = make_report([tmp_path])
+
+    times = {row.name: row.seconds for row in report.leaderboards[0].rows if row.mark}
+    assert times == {"encoder, all-MiniLM-L6-v2": 3.0, "bm25": None}
+    assert re.search(r'<td data-label="Mean run time s" data-value="3.0">3.0</td>', render_html(report))
+    markdown = render_markdown(report)
+    assert "| mean of tasks | mean run time s |" in markdown
+    assert re.search(r"\| A encoder, all-MiniLM-L6-v2 \|.* \| 3\.0 \|$", markdown, re.MULTILINE)
+    rows = [row for row in csv.DictReader(io.StringIO(render_csv(report))) if row["mean_of"] == "tasks" and row["mark"]]
+    assert {row["mark"]: row["run_seconds"] for row in rows} == {"A": "3.0", "B": ""}
+
+
+def test_the_retrieval_tasks_that_are_averaged_are_named(tmp_path: Path) -> None:
+    make_result(tmp_path, "MedMCQARetrieval")
+    make_result(tmp_path, "TrialsTitleDescriptionRetrieval")
+
+    report = make_report([tmp_path])
+
+    counted = [task.name for task in BENCHMARK.values() if task.kind == "Retrieval" and not task.reserve]
+    assert len(counted) == 12
+    told = f"The 12 retrieval tasks that are averaged are {', '.join(counted)}. TrialsTitleDescriptionRetrieval, "
+    assert render_html(report).count(told) == render_markdown(report).count(told) == 1
 
 
 def test_what_has_prefixes_is_told_beside_published_scores_without(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from tests.eval.sources.server import Query, Reply, Server
 
 PAPERS = [str(40000000 + number) for number in range(450)]
 ARTICLES = [str(9000000 + number) for number in range(120)]
+BEHIND = "Search Backend failed: 'retstart' cannot be larger than 9998. For PubMed, ESearch can only retrieve the first"
+BEHIND += " 9,999 records matching the query."
 DOCTYPE = '<?xml version="1.0" ?>\n<!DOCTYPE PubmedArticleSet PUBLIC "-//NLM//DTD PubMedArticle, 1st January 2025//EN"'
 DOCTYPE += ' "https://dtd.nlm.nih.gov/ncbi/pubmed/out/pubmed_250101.dtd">\n'
 
@@ -56,7 +58,10 @@ def entrez(path: str, query: Query) -> object:
         assert query["retmode"] == "json"
         found = ids if "nothing" not in query["term"] else []
         start = int(query["retstart"])
-        listed = found[start : start + min(int(query["retmax"]), 10_000)]
+        most = 9_999 if query["db"] == "pubmed" else 10_000
+        if query["db"] == "pubmed" and start >= most:
+            return {"header": {"type": "esearch", "version": "0.3"}, "esearchresult": {"ERROR": BEHIND}}
+        listed = found[start : start + min(int(query["retmax"]), most)]
         result = {"count": str(len(found)), "retmax": str(len(listed)), "retstart": str(start), "idlist": listed}
         return {"header": {"type": "esearch", "version": "0.3"}, "esearchresult": result | {"querytranslation": "x"}}
     assert path == "/ncbi/efetch.fcgi"
@@ -87,7 +92,7 @@ class TestPubMed:
 
         assert [one.id for one in found] == PAPERS
         assert [path for path, _ in server.asked] == ["/ncbi/esearch.fcgi"] + ["/ncbi/efetch.fcgi"] * 3
-        assert server.asked[0][1]["retmax"] == "10000"
+        assert server.asked[0][1]["retmax"] == "9999"
         assert [len(query["id"].split(",")) for _, query in server.asked[1:]] == [200, 200, 50]
 
     def test_the_limit_is_kept(self, server, access):
@@ -286,4 +291,14 @@ def test_ids_beyond_ten_thousand_are_searched_for_again(server, access, monkeypa
     host = eutils.host("PMC", access)
     assert eutils.search(access, host, "pmc", "MRI", 110) == ARTICLES[:110]
     assert [query["retstart"] for _, query in server.asked] == ["0", "50", "100"]
-    assert eutils.search(access, host, "pubmed", "medicine", 110) == PAPERS[:50]
+
+
+def test_pubmed_is_not_asked_for_more_than_it_gives(server, access, monkeypatch):
+    every = [str(number) for number in range(12_000)]
+    monkeypatch.setitem(globals(), "PAPERS", every)
+    host = eutils.host("PubMed", access)
+
+    assert eutils.search(access, host, "pubmed", "medicine", 16_384) == every[:9_999]
+    assert [query["retmax"] for _, query in server.asked] == ["9999"]
+    server.asked.clear()
+    assert eutils.search(access, host, "pubmed", "medicine", 9_000) == every[:9_000]

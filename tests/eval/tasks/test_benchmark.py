@@ -1,5 +1,6 @@
 import re
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 
@@ -7,6 +8,7 @@ from medte_eval.tasks.benchmark import BENCHMARK, split_name
 from medte_eval.tasks.benchmark.mimic import LABEL_SETS as MIMIC_LABELS
 from medte_eval.tasks.benchmark.sources import SOURCES
 from medte_eval.tasks.benchmark.wikipedia import LABEL_SETS as WIKIPEDIA_LABELS
+from medte_eval.tasks.building.workbench import Workbench
 
 COUNTED = [task for task in BENCHMARK.values() if not task.reserve]
 
@@ -134,3 +136,28 @@ def test_what_the_specification_leaves_open_is_told() -> None:
         assert ("is taken once" in told) == (task.source in ("wikipedia", "pubmed"))
         assert ("cut into sections" in told) == (task.source == "mimic")
         assert ("has a discharge summary" in told) == ("Readmission" in task.name)
+
+
+@pytest.mark.parametrize("name", ["BioRxivRetrieval", "MedRxivRetrieval"])
+def test_preprints_are_read_until_the_cursor_exceeds_the_limit(name: str) -> None:
+    asked: list[int] = []
+    source = SimpleNamespace(preprints=lambda *, start, end, limit: asked.append(limit) or ())
+
+    assert list(BENCHMARK[name].recipe.rows(Workbench(lambda _: source))) == []
+    assert list(BENCHMARK[name].recipe.rows(Workbench(lambda _: source, max_rows=7))) == []
+
+    pages = range(0, 32_768 + 1, 100)
+    assert asked == [100 * len(pages), 7]
+
+
+def test_questions_of_medqa_are_those_of_train_and_test() -> None:
+    questions = [
+        SimpleNamespace(id=f"{split}-1", question="Where?", options={"A": "here", "B": ""}, answer="A", split=split)
+        for split in ("train", "validation", "test")
+    ]
+    bench = Workbench(lambda _: SimpleNamespace(questions=lambda: questions))
+
+    pairs = list(BENCHMARK["MedQAPair"].recipe.rows(bench))
+
+    assert [pair.id for pair in pairs] == ["train/train-1/A", "test/test-1/A"]
+    assert bench.dropped == {"questions of the validation split": 1}

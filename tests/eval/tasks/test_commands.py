@@ -102,8 +102,11 @@ def test_what_cannot_be_built_is_told_and_the_others_go_on(exports: Mapping[str,
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--tasks", "Nothing"], "no task 'Nothing' can be built"),
-        (["--tasks", "SciFact"], "no task 'SciFact' can be built"),
+        (["--tasks", "Nothing"], "no task 'Nothing' can be built; `medte-eval tasks` lists"),
+        (["--tasks", "SciFact"], "no task 'SciFact' can be built; `medte-eval tasks` lists"),
+        (["--tasks", "medqapair"], "no task 'medqapair' can be built; do you mean MedQAPair?"),
+        (["--tasks", "PubmedPairs.LLMfree"], "; do you mean PubMedPair.LLMFree?"),
+        (["--tasks", "medteb"], "; do you mean MedTEB?"),
         (["--tasks", ","], "no task is named"),
         (["--tasks", "MedQAPair", "--export", "medqa"], "--export 'medqa' is not SOURCE=PATH"),
         (["--tasks", "MedQAPair", "--export", "mad=x"], "the sources are wikipedia, pmc"),
@@ -128,7 +131,8 @@ def test_a_generator_that_cannot_be_loaded_ends_it(tmp_path: Path) -> None:
 
 def test_tasks_tells_what_each_needs(tmp_path: Path) -> None:
     options = ["--data-dir", str(tmp_path)]
-    plain, offline = invoke("tasks", *options), invoke("tasks", *options, "--offline", "--mimic", "x", "--json")
+    offline = invoke("tasks", *options, "--offline", "--mimic", str(tmp_path), "--json")
+    plain = invoke("tasks", *options)
 
     states = {line.split()[0]: line for line in plain.stdout.splitlines() if line}
     assert "needs --mimic FOLDER" in states["MimicCancerTypesClustering"]
@@ -138,7 +142,8 @@ def test_tasks_tells_what_each_needs(tmp_path: Path) -> None:
     assert "beir:FOLDER" in plain.stdout
     assert "15 Classification, 12 Clustering, 12 PairClassification, 12 Retrieval" in plain.stdout
     rows = {row["name"]: row for row in json.loads(offline.stdout)["tasks"]}
-    assert Counter(row["buildable"] for row in rows.values()) == {True: 26, False: 26}
+    assert Counter(row["buildable"] for row in rows.values()) == {True: 26, None: 26}
+    assert rows["PubMedPair"]["needs"][0] == "what was fetched before, or --export pubmed=PATH: PubMed XML"
     assert rows["MimicCancerTypesClustering"]["how"] == (
         "medte-eval build --tasks MimicCancerTypesClustering --mimic FOLDER"
     )
@@ -164,12 +169,26 @@ def test_what_was_built_of_a_changed_export_is_said_to_be_stale(exports: Mapping
     shutil.rmtree(folder)
     gone = invoke(*build)
 
+    assert listed() == (mended[0], False)  # which it was when it was built
     assert (first.stderr, again.exit_code) == ("", 0)
     assert "MedQAPair is stale, its export changed; it is built anew" in again.stderr
     assert (fresh[0].endswith("built"), fresh[1]) == (mended[0].endswith("built"), mended[1]) == (True, False)
     assert (stale[0].endswith("built, stale since its export changed"), stale[1]) == (True, True)
     assert gone.exit_code == 7
     assert f"{folder} does not exist; check the path of the export" in gone.stderr.replace("medqa: does", "medqa does")
+
+
+@pytest.mark.parametrize("source", ["mimic", "wikipedia"])
+def test_an_export_that_is_not_there_builds_nothing(source: str, tmp_path: Path) -> None:
+    options = ["--data-dir", str(tmp_path), "--export", f"{source}={tmp_path / 'gone'}"]
+
+    listed = json.loads(invoke("tasks", *options, "--json").stdout)["tasks"]
+    plain = invoke("tasks", *options).stdout
+
+    rows = [row for row in listed if BENCHMARK[row["name"]].source == source]
+    assert {row["buildable"] for row in rows} == {False}
+    assert all(row["needs"][0].endswith(f"; {tmp_path / 'gone'} does not exist") for row in rows)
+    assert plain.count(f": {tmp_path / 'gone'} does not exist") == len(rows)
 
 
 def test_a_damaged_task_is_listed_as_such(tmp_path: Path) -> None:

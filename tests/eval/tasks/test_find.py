@@ -1,4 +1,5 @@
 import logging
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -101,6 +102,31 @@ def test_names_that_are_wrong_are_told() -> None:
         find_tasks([])
     with pytest.raises(UnknownTaskError, match="leave --data out"):
         find_tasks(["beir:x", "MedQAPair"], data=Path("y"))
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("medqapair", "MedQAPair"),
+        ("wikipainvsfeverclasification", "WikiPainVsFeverClassification"),
+        ("MEDTEB", "MedTEB"),
+        ("pubmedpair.llmfree", "PubMedPair.LLMFree"),
+        ("scifact", "SciFact"),
+        ("NFCorpos", "NFCorpus"),
+        ("mteb(medical,v1)", MEDICAL),
+        ("beir-folder", "beir:FOLDER"),
+    ],
+)
+def test_a_misspelt_name_is_taken_for_the_nearest(name: str, meant: str) -> None:
+    told = f"unknown task '{name}'; do you mean {meant}? `"
+    with pytest.raises(UnknownTaskError, match=re.escape(told)):
+        find_tasks([name])
+
+
+@pytest.mark.parametrize("name", ["Nothing", "x", "Treatments"])
+def test_a_name_like_no_other_is_taken_for_none(name: str) -> None:
+    with pytest.raises(UnknownTaskError, match=f"unknown task '{name}'; `medte-eval tasks` lists them"):
+        find_tasks([name])
 
 
 def test_mtebs_own_go_by_their_names() -> None:

@@ -35,11 +35,14 @@ class MedMCQAOptions(Recipe):
 
 
 class MedQAOptions(Recipe):
-    """Each option with its question, label 1 for the right one."""
+    """Each option of the questions of train and test, label 1 for the right one."""
 
     def rows(self, bench: "Workbench") -> Iterator[Pair]:
         """Make the pairs."""
         for question in bench.open_source(MEDQA).questions():
+            if question.split not in ("train", "test"):  # a local export may have others
+                bench.dropped[f"questions of the {question.split} split"] += 1
+                continue
             for letter, option in question.options.items():
                 if option:
                     label = int(letter == question.answer)

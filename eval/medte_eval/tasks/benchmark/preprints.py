@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from medte_eval.tasks.building.workbench import Workbench
 
 _START, _END = datetime.date(2018, 1, 1), datetime.date(2022, 12, 20)
-_LIMIT, _DRAWN = 32_768, 16_384
+_LIMIT = 32_800  # pages of 100 come until the cursor exceeds 32,768
+_DRAWN = 16_384
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from medte_eval.tasks.building.workbench import Workbench
 
 SOURCE = "pubmed"
-_QUERY, _LIMIT = "medicine", 16_384  # PubMed gives 10,000 at most
+_QUERY, _LIMIT = "medicine", 16_384  # PubMed gives 9,999 at most
 
 
 @dataclass(frozen=True)
