@@ -30,6 +30,7 @@ from medte_haystack.index import (
 )
 from medte_haystack.index.queries import source_filter
 from medte_haystack.index.serialisers import serialisers
+from medte_haystack.index.steps import has_ended
 from medte_haystack.model_identity import fingerprint_of_model
 
 Refresh = Literal["wait_for", True, False]
@@ -134,6 +135,13 @@ class MedTEDocumentStore(ScriptlessDocumentStore):
             self._client = Elasticsearch(**self._client_options())
         return self._client
 
+    @property
+    def async_client(self) -> AsyncElasticsearch:
+        """Return the async client, made anew where its event loop has ended, as each `asyncio.run` has its own."""
+        if self._async_client is None or has_ended(self._async_client):
+            self._async_client = self._create_async_client()
+        return self._async_client
+
     def _create_async_client(self) -> AsyncElasticsearch:
         return AsyncElasticsearch(**self._client_options())
 
@@ -158,10 +166,9 @@ class MedTEDocumentStore(ScriptlessDocumentStore):
             self._opened = run(client, self._open())
 
     async def _ensure_initialized_async(self) -> None:
-        if self._async_client is None:
-            self._async_client = self._create_async_client()
+        client = self.async_client
         if self._opened is None:
-            self._opened = await run_async(self._async_client, self._open())
+            self._opened = await run_async(client, self._open())
 
     def close(self) -> None:
         """Release the blocking client; the next use makes a new one."""

@@ -14,7 +14,14 @@ from haystack_integrations.document_stores.elasticsearch import ElasticsearchDoc
 
 from medte_haystack.components.document_store import MedTEDocumentStore
 from medte_haystack.components.filters import check_filters, filter_query
-from medte_haystack.errors import FingerprintMismatchError, IndexContractError, MedTEError, SearchError
+from medte_haystack.components.store_access import async_client, blocking_client
+from medte_haystack.errors import (
+    FingerprintMismatchError,
+    IndexContractError,
+    IndexMissingError,
+    MedTEError,
+    SearchError,
+)
 from medte_haystack.index import CONTRACT_VERSION, IndexInfo, Steps, describe_index, detect_server
 from medte_haystack.index.contract import RETRIEVAL
 from medte_haystack.index.steps import run, run_async
@@ -122,12 +129,20 @@ class Retriever:
         self._target = None
 
     def _ask(self, steps: Steps[Any]) -> Any:
-        store = self.document_store
-        # our own store connects without making a missing index, which a search should report
-        return run(store.connect() if isinstance(store, MedTEDocumentStore) else store.client, steps)
+        try:
+            return run(blocking_client(self.document_store), steps)
+        except IndexMissingError:
+            if not isinstance(self.document_store, MedTEDocumentStore):
+                self.document_store.close()  # a stock store makes a missing index only when it connects
+            raise
 
     async def _ask_async(self, steps: Steps[Any]) -> Any:
-        return await run_async(self.document_store.async_client, steps)
+        try:
+            return await run_async(async_client(self.document_store), steps)
+        except IndexMissingError:
+            if not isinstance(self.document_store, MedTEDocumentStore):
+                await self.document_store.close_async()
+            raise
 
     def _steps(self, question: Any, given: Mapping[str, Any]) -> Steps[Found]:
         """Return the conversation of one search.
@@ -214,8 +229,9 @@ class Retriever:
 
     def _known(self) -> Steps[Target]:
         """Return the index as it is known; looked at again once a minute, for it may be made anew under its name."""
-        if self._target is not None and time.monotonic() < self._due:
-            return self._target
+        known = self._target  # which another thread may take away meanwhile
+        if known is not None and time.monotonic() < self._due:
+            return known
         return (yield from self._look())
 
     def _look(self) -> Steps[Target]:
