@@ -47,6 +47,9 @@ class MedTEDocumentStore(ScriptlessDocumentStore):
     With `model` the index follows the contract whole: fixed dimensions, unit vectors, and a fingerprint that
     `es-ingest` and the retrievers check. Without, it takes any embedder's vectors, as the stock store does.
 
+    A copy or a pickle leaves the connections behind and connects at its first use. A key or password that was given in
+    plain text, by `Secret.from_token` too, stands in the pickle as it is; of one from the environment the name does.
+
     ```python
     from medte_haystack import MedTEDocumentStore
 
@@ -114,6 +117,10 @@ class MedTEDocumentStore(ScriptlessDocumentStore):
             "replicas": replicas,
         }
         self._opened: tuple[Server, IndexInfo] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled or copied: all but the connections, and what they were told of the index."""
+        return {**self.__dict__, "_client": None, "_async_client": None, "_opened": None}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the store as a dictionary."""

@@ -14,7 +14,7 @@ from haystack_integrations.document_stores.elasticsearch import ElasticsearchDoc
 
 from medte_haystack.components.document_store import MedTEDocumentStore
 from medte_haystack.components.filters import check_filters, filter_query
-from medte_haystack.components.store_access import async_client, blocking_client
+from medte_haystack.components.store_access import async_client, blocking_client, portable
 from medte_haystack.errors import (
     FingerprintMismatchError,
     IndexContractError,
@@ -62,7 +62,11 @@ class Overrides(TypedDict, total=False):
 
 
 class Retriever:
-    """Base of the retrievers: a search is one conversation, carried out by the store's blocking or async client."""
+    """Base of the retrievers: a search is one conversation, carried out by the store's blocking or async client.
+
+    A copy or a pickle leaves the connections behind, as that of a :class:`MedTEDocumentStore` does, and looks at the
+    index anew. What is shared stays shared, but each gets a stock store of its own where that is connected.
+    """
 
     options: SharedOptions
 
@@ -87,6 +91,11 @@ class Retriever:
         self._target: Target | None = None
         self._due = 0.0  # when it is looked at again, by the monotonic clock
         self._unknown: set[str] = set()  # filter fields that were warned of
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled or copied: what was found out of the index is of this server, by this clock."""
+        found: dict[str, Any] = {"_target": None, "_due": 0.0, "_unknown": set()}
+        return {**self.__dict__, **found, "document_store": portable(self.document_store)}
 
     def _find(
         self,

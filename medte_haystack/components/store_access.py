@@ -1,5 +1,6 @@
-"""A retriever's store, ours or a stock one, connected without making its index."""
+"""A retriever's store, ours or a stock one: connected without making its index, and copied without its connections."""
 
+import copy
 from typing import Any
 
 from elasticsearch import Elasticsearch
@@ -26,3 +27,12 @@ def async_client(store: ElasticsearchDocumentStore) -> Any:
     if store._async_client is not None and has_ended(store._async_client):
         store._async_client = None
     return store.async_client
+
+
+def portable(store: ElasticsearchDocumentStore) -> ElasticsearchDocumentStore:
+    """Return a store that can be pickled and copied: ours can, a stock one while it has no clients."""
+    if isinstance(store, MedTEDocumentStore) or (store._client is None and store._async_client is None):
+        return store
+    found = copy.copy(store)
+    found._client = found._async_client = None
+    return found
