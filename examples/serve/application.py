@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, get_args
 
+from api_document import api_document
 from elastic_transport import TransportError
 from elasticsearch import ApiError
 from fastapi import APIRouter, FastAPI, HTTPException, Query, Request
@@ -18,7 +19,7 @@ from index_views import Facet, IndexViews, WholeDocument
 from mcp.server.fastmcp.server import StreamableHTTPASGIApp
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from pipelines.search.answers import Mode
-from pipelines.search.faults import http_error
+from pipelines.search.faults import declared, http_error
 from pydantic import BaseModel
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import Response
@@ -71,7 +72,7 @@ class Health(TypedDict):
     documents: int
 
 
-@router.get("/health", responses={503: {"description": "The index cannot be searched; `detail` says why."}})
+@router.get("/health", responses=declared(503))
 async def health(request: Request) -> Health:
     """Search for something, so that model, server and index are known to work together."""
     search = request.app.state.search
@@ -83,13 +84,13 @@ async def health(request: Request) -> Health:
     return {"status": "ok", "index": search.index, "model": search.model, "documents": documents}
 
 
-@router.post("/facets")
+@router.post("/facets", responses=declared(404, 422, 503))
 async def facets(selection: Selection, request: Request) -> Facets:
     """Return metadata fields of few values, and how many documents have each value."""
     return {"facets": await request.app.state.views.facets(selection.selected)}
 
 
-@router.get("/document", responses={404: {"description": "There is no such document."}})
+@router.get("/document", responses=declared(404, 422, 503))
 async def document(
     document_id: Annotated[str, Query(alias="id", description="As a search gives it.")], request: Request
 ) -> WholeDocument:
@@ -128,6 +129,8 @@ def create_application(hosts: Sequence[str]) -> FastAPI:
         create_mcp_server("medical-search", app.state.pipeline_registry), json_response=True, stateless=True
     )
     app.router.lifespan_context = _lifespan(app.router.lifespan_context, tools)
+    document = api_document(app, router.routes)
+    app.openapi = lambda: document  # type: ignore[method-assign]  # as FastAPI's manual extends it
     app.include_router(router)
     app.router.routes.append(Route("/mcp", StreamableHTTPASGIApp(tools)))
     app.mount("/", Page(directory=HERE / "page", html=True))

@@ -30,6 +30,7 @@ from medte_haystack.index import (
 )
 from medte_haystack.index.queries import source_filter
 from medte_haystack.index.serialisers import serialisers
+from medte_haystack.index.steps import has_ended
 from medte_haystack.model_identity import fingerprint_of_model
 
 Refresh = Literal["wait_for", True, False]
@@ -45,6 +46,9 @@ class MedTEDocumentStore(ScriptlessDocumentStore):
 
     With `model` the index follows the contract whole: fixed dimensions, unit vectors, and a fingerprint that
     `es-ingest` and the retrievers check. Without, it takes any embedder's vectors, as the stock store does.
+
+    A copy or a pickle leaves the connections behind and connects at its first use. A key or password that was given in
+    plain text, by `Secret.from_token` too, stands in the pickle as it is; of one from the environment the name does.
 
     ```python
     from medte_haystack import MedTEDocumentStore
@@ -114,6 +118,10 @@ class MedTEDocumentStore(ScriptlessDocumentStore):
         }
         self._opened: tuple[Server, IndexInfo] | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled or copied: all but the connections, and what they were told of the index."""
+        return {**self.__dict__, "_client": None, "_async_client": None, "_opened": None}
+
     def to_dict(self) -> dict[str, Any]:
         """Return the store as a dictionary."""
         data: dict[str, Any] = super().to_dict()
@@ -133,6 +141,13 @@ class MedTEDocumentStore(ScriptlessDocumentStore):
         if self._client is None:
             self._client = Elasticsearch(**self._client_options())
         return self._client
+
+    @property
+    def async_client(self) -> AsyncElasticsearch:
+        """Return the async client, made anew where its event loop has ended, as each `asyncio.run` has its own."""
+        if self._async_client is None or has_ended(self._async_client):
+            self._async_client = self._create_async_client()
+        return self._async_client
 
     def _create_async_client(self) -> AsyncElasticsearch:
         return AsyncElasticsearch(**self._client_options())
@@ -158,10 +173,9 @@ class MedTEDocumentStore(ScriptlessDocumentStore):
             self._opened = run(client, self._open())
 
     async def _ensure_initialized_async(self) -> None:
-        if self._async_client is None:
-            self._async_client = self._create_async_client()
+        client = self.async_client
         if self._opened is None:
-            self._opened = await run_async(self._async_client, self._open())
+            self._opened = await run_async(client, self._open())
 
     def close(self) -> None:
         """Release the blocking client; the next use makes a new one."""

@@ -1,6 +1,8 @@
 """Haystack's filter language -> an Elasticsearch query that needs no scripts."""
 
 from collections.abc import Iterator
+from datetime import date
+from decimal import Decimal
 from itertools import pairwise
 from math import isfinite
 from typing import Any
@@ -35,12 +37,22 @@ def filter_query(filters: dict[str, Any] | None) -> dict[str, Any] | None:
     _check_shape(filters)
     try:
         query = {"bool": {"filter": _without_scripts(_normalize_filters(filters))}}
-        orjson.dumps(query, default=str, option=orjson.OPT_SERIALIZE_NUMPY)
+        plain = orjson.dumps(query, default=_as_json, option=orjson.OPT_SERIALIZE_NUMPY)
     except KeyError as error:  # of the table of operators
         raise FilterError(f"operator {error} is none of Haystack's filter language") from None
-    except orjson.JSONEncodeError as error:  # a lone surrogate, a number of more than 64 bits
+    except orjson.JSONEncodeError as error:  # a lone surrogate, a number of more than 64 bits, a set
         raise FilterError(f"a filter cannot be written as JSON: {error}") from None
-    return query
+    found: dict[str, Any] = orjson.loads(plain)
+    return found
+
+
+def _as_json(value: Any) -> Any:
+    """Return what orjson does not write of itself as Elasticsearch's client does."""
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, date):  # of a class of its own, such as pandas.Timestamp
+        return value.isoformat()
+    raise TypeError
 
 
 def _check_shape(condition: Any, depth: int = 1) -> None:
@@ -54,7 +66,7 @@ def _check_shape(condition: Any, depth: int = 1) -> None:
         raise FilterError("the field of a filter is empty; name one, such as meta.source")
     value = condition.get("value")
     values = value if isinstance(value, list) else [value]
-    if any(isinstance(one, float) and not isfinite(one) for one in values):
+    if any(isinstance(one, float | Decimal) and not isfinite(one) for one in values):
         raise FilterError("the value of a filter is a number that is not finite; a field holds none such")
     if any(isinstance(one, list | dict) for one in values):
         raise FilterError("the value of a filter must be a text, a number, a date, a truth value, or a list of such")

@@ -14,7 +14,14 @@ from haystack_integrations.document_stores.elasticsearch import ElasticsearchDoc
 
 from medte_haystack.components.document_store import MedTEDocumentStore
 from medte_haystack.components.filters import check_filters, filter_query
-from medte_haystack.errors import FingerprintMismatchError, IndexContractError, MedTEError, SearchError
+from medte_haystack.components.store_access import async_client, blocking_client, portable
+from medte_haystack.errors import (
+    FingerprintMismatchError,
+    IndexContractError,
+    IndexMissingError,
+    MedTEError,
+    SearchError,
+)
 from medte_haystack.index import CONTRACT_VERSION, IndexInfo, Steps, describe_index, detect_server
 from medte_haystack.index.contract import RETRIEVAL
 from medte_haystack.index.steps import run, run_async
@@ -55,7 +62,11 @@ class Overrides(TypedDict, total=False):
 
 
 class Retriever:
-    """Base of the retrievers: a search is one conversation, carried out by the store's blocking or async client."""
+    """Base of the retrievers: a search is one conversation, carried out by the store's blocking or async client.
+
+    A copy or a pickle leaves the connections behind, as that of a :class:`MedTEDocumentStore` does, and looks at the
+    index anew. What is shared stays shared, but each gets a stock store of its own where that is connected.
+    """
 
     options: SharedOptions
 
@@ -80,6 +91,11 @@ class Retriever:
         self._target: Target | None = None
         self._due = 0.0  # when it is looked at again, by the monotonic clock
         self._unknown: set[str] = set()  # filter fields that were warned of
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled or copied: what was found out of the index is of this server, by this clock."""
+        found: dict[str, Any] = {"_target": None, "_due": 0.0, "_unknown": set()}
+        return {**self.__dict__, **found, "document_store": portable(self.document_store)}
 
     def _find(
         self,
@@ -122,12 +138,20 @@ class Retriever:
         self._target = None
 
     def _ask(self, steps: Steps[Any]) -> Any:
-        store = self.document_store
-        # our own store connects without making a missing index, which a search should report
-        return run(store.connect() if isinstance(store, MedTEDocumentStore) else store.client, steps)
+        try:
+            return run(blocking_client(self.document_store), steps)
+        except IndexMissingError:
+            if not isinstance(self.document_store, MedTEDocumentStore):
+                self.document_store.close()  # a stock store makes a missing index only when it connects
+            raise
 
     async def _ask_async(self, steps: Steps[Any]) -> Any:
-        return await run_async(self.document_store.async_client, steps)
+        try:
+            return await run_async(async_client(self.document_store), steps)
+        except IndexMissingError:
+            if not isinstance(self.document_store, MedTEDocumentStore):
+                await self.document_store.close_async()
+            raise
 
     def _steps(self, question: Any, given: Mapping[str, Any]) -> Steps[Found]:
         """Return the conversation of one search.
@@ -214,8 +238,9 @@ class Retriever:
 
     def _known(self) -> Steps[Target]:
         """Return the index as it is known; looked at again once a minute, for it may be made anew under its name."""
-        if self._target is not None and time.monotonic() < self._due:
-            return self._target
+        known = self._target  # which another thread may take away meanwhile
+        if known is not None and time.monotonic() < self._due:
+            return known
         return (yield from self._look())
 
     def _look(self) -> Steps[Target]:

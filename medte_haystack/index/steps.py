@@ -103,3 +103,9 @@ def _turn(client: Any) -> AbstractAsyncContextManager[None]:
         connections = sum(node.config.connections_per_node for node in transport.node_pool.all())
         known = _turns[transport] = loop, asyncio.Semaphore(connections)
     return known[1]
+
+
+def has_ended(client: Any) -> bool:
+    """Tell whether the event loop is closed that an async client has its connections in: it is of no use then."""
+    loop = getattr(client.transport, "_loop", None)
+    return loop is not None and loop.is_closed()

@@ -13,7 +13,9 @@ logger = logging.getLogger(__name__)
 
 MAX_TERMS = 256  # the server takes at least 1024 clauses, and a clause is a term in a field; long queries are slow too
 _TEXT = frozenset({"text", "match_only_text", "annotated_text", "search_as_you_type"})
-_TERM = re.compile(r"[0-9A-Za-z]+|\w")  # at most: an analyzer joins letters of other alphabets to words, or takes each
+# At most: an analyzer joins letters of other alphabets to words, or takes each; it cuts words at 255 characters, and
+# takes emoji and other symbols one by one.
+_TERM = re.compile(r"[0-9A-Za-z]{1,255}|\w|[\u00a9\u00ae\u203c-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001ffff]")
 
 # Lucene's stop words of English, which the analyzer `english` leaves out of texts and queries anyway; and the words
 # that questions are put in.

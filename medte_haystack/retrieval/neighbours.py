@@ -20,10 +20,10 @@ def neighbours(target: Target, hits: Sequence[Hit], reach: int, log: Log | None)
     :returns: Each with id, chunk_index, chunk_start, chunk_end and content.
     :raises IndexContractError: If the index does not number the chunks of a document.
     """
-    if PARENT_ID not in target.info.fields or CHUNK_INDEX not in target.info.fields:
+    if target.info.fields.get(PARENT_ID) != "keyword" or CHUNK_INDEX not in target.info.fields:
         raise IndexContractError(
-            f"index {target.info.name!r} has no {PARENT_ID!r} and {CHUNK_INDEX!r}, so neighbours of a chunk cannot be"
-            " found; take neighbours=0, or split with MedTEDocumentSplitter or es-ingest",
+            f"index {target.info.name!r} lacks the keyword field {PARENT_ID!r} or {CHUNK_INDEX!r}, so neighbours of a"
+            " chunk cannot be found; take neighbours=0, or split with MedTEDocumentSplitter or es-ingest",
             index=target.info.name,
         )
     wanted = [_around(hit["_source"], reach) for hit in hits]

@@ -1,6 +1,6 @@
 """What a search may be asked for: set once, overridden for a single one."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass, replace
 from math import inf
 from numbers import Integral, Real
@@ -92,7 +92,10 @@ class HybridOptions(SharedOptions):
             )
         weights = self.weights
         if weights is not None and not (
-            len(weights) == 2 and all(isinstance(one, Real) and 0 <= one < inf for one in weights) and any(weights)
+            isinstance(weights, Sized)
+            and len(weights) == 2
+            and all(isinstance(one, Real) and 0 <= one < inf for one in weights)
+            and any(weights)
         ):
             raise IndexContractError(
                 f"weights are {weights}; give two numbers, dense and lexical, from 0 and not both 0", weights=weights

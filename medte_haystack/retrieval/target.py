@@ -76,8 +76,8 @@ class Target:
 def checked_vector(values: Sequence[float], info: IndexInfo) -> NDArray[np.float32]:
     """Return a query's vector as an array.
 
-    :raises IndexContractError: If it has other dimensions than the index, is not finite, or no unit vector where the
-        index compares by dot product.
+    :raises IndexContractError: If it has other dimensions than the index, is not finite, zero where the index compares
+        by cosine, or no unit vector where it does by dot product.
     """
     try:
         vector = np.asarray(values, dtype=np.float32)
@@ -95,6 +95,8 @@ def checked_vector(values: Sequence[float], info: IndexInfo) -> NDArray[np.float
         check_vector(vector, vector.size, name="the query")
     elif not np.isfinite(vector).all():
         raise IndexContractError("the query's vector holds values that are no finite numbers")
+    elif info.similarity == "cosine" and not vector.any():
+        raise IndexContractError("the query's vector is zero, which has no cosine to any; was there a text to embed?")
     return vector
 
 

@@ -83,6 +83,10 @@ class TestNumbers:
             await way.ask(retriever, unit_vectors[0], **options)
         assert not [sent for sent in requests if "search" in sent.target]
 
+    async def test_the_largest_are_taken_by_the_server(self, way, retriever, unit_vectors):
+        assert len(await way.ask(retriever, unit_vectors[0], top_k=10_000)) == 150
+        assert len(await way.ask(retriever, unit_vectors[0], top_k=10_000, collapse=True)) == 150
+
     async def test_beyond_the_indexs_limit(self, way, retriever, unit_vectors, connection, index):
         with connection.client() as client:
             client.indices.put_settings(index=index, settings={"index.max_result_window": 50})
@@ -90,7 +94,8 @@ class TestNumbers:
             await way.ask(retriever, unit_vectors[0], top_k=51)
 
     async def test_a_vector_of_none(self, way, retriever):
-        for wrong, why in ([], "has 0 dimensions"), ([float("nan")] * 384, "has length nan"), ([1.0] * 384, "length"):
+        lengths = (([float("nan")] * 384, "has length nan"), ([1.0] * 384, "length 19"), ([0.0] * 384, "length 0"))
+        for wrong, why in (([], "has 0 dimensions"), *lengths):
             with pytest.raises(IndexContractError, match=why):
                 await way.ask(retriever, wrong)
 
@@ -153,8 +158,10 @@ class TestTexts:
             "\x00\x01\x1f number 7 \x7f \u200b\ufeff",
             "number 7 \ud800",
             "number 7 " + "lorem ipsum " * 4_200,
+            "number 7 " + "😀" * 50_000,
+            "number 7 " + "x" * 500_000,
         ],
-        ids=["lucene", "control", "surrogate", "50,000 characters"],
+        ids=["lucene", "control", "surrogate", "50,000 characters", "50,000 emoji", "one word"],
     )
     async def test_any_is_harmless(self, way, retriever, unit_vectors, query):
         found = await way.ask(retriever, unit_vectors[7], query=query, top_k=1)

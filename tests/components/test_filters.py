@@ -1,7 +1,10 @@
 """Haystack's filters as a query: slips of a caller, and names that could be taken for something else."""
 
-from datetime import date
+from datetime import UTC, date, datetime
+from decimal import Decimal
 
+import numpy as np
+import orjson
 import pytest
 from haystack.errors import FilterError
 
@@ -34,6 +37,9 @@ def nested(deep):
         ({**ONE, "value": [1.0, float("inf")]}, "a number that is not finite"),
         ({**ONE, "value": "\ud800"}, "cannot be written as JSON: str is not valid UTF-8"),
         ({**ONE, "value": 2**70}, "cannot be written as JSON: Integer exceeds 64-bit range"),
+        ({**ONE, "value": {1, 2}}, "cannot be written as JSON: Type is not JSON serializable: set"),
+        ({**ONE, "value": b"a"}, "cannot be written as JSON: Type is not JSON serializable: bytes"),
+        ({**ONE, "value": Decimal("NaN")}, "a number that is not finite"),
         ({"operator": "AND"}, "'conditions' key missing"),
         ({"operator": "XOR", "conditions": [ONE]}, "Unknown logical operator 'XOR'"),
         ({"operator": "AND", "conditions": None}, "the conditions of a filter are a NoneType; they must be a list"),
@@ -53,6 +59,21 @@ def test_what_is_not_malformed():
     assert filter_query(nested(30))
     assert check_filters({**ONE, "conditions": 5}, IndexInfo("notes", 2, "cosine", "hnsw", None)) == {"a"}
     assert filter_query(None) is filter_query({}) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        (Decimal("1.5"), 1.5),
+        (np.float32(0.5), 0.5),
+        (date(2020, 1, 1), "2020-01-01"),
+        (datetime(2020, 1, 1, 12, tzinfo=UTC), "2020-01-01T12:00:00+00:00"),
+        (type("Timestamp", (datetime,), {})(2020, 1, 1), "2020-01-01T00:00:00"),
+    ],
+)
+def test_values_are_written_as_the_client_writes_them(value, written):
+    assert filter_query({**ONE, "value": value}) == filter_query({**ONE, "value": written})
+    orjson.dumps(filter_query({**ONE, "operator": "in", "value": [value]}))  # as a search is written
 
 
 @pytest.mark.parametrize("operator", ["==", "!=", "in", "not in", "<"])

@@ -233,6 +233,7 @@ class TestLimits:
             ({"weights": [1]}, "weights are .*; give two numbers"),
             ({"weights": [-1, 1]}, "weights are .*; give two numbers"),
             ({"weights": ["a", 1]}, "weights are .*; give two numbers"),
+            ({"weights": 0.5}, "weights are 0.5; give two numbers"),
             ({"window": 3}, "window is 3; with top_k 4 it takes 4 to 10000"),
             ({"top_k": 0}, "top_k is 0"),
             ({"oversample": 11}, "oversample is 11"),

@@ -36,7 +36,9 @@ def test_a_lone_surrogate_is_replaced():
     assert searchable("x \ud800 b") == "x ? b"
 
 
-@pytest.mark.parametrize(("word", "words"), [("insulin", 256), ("血", 256), ("1,", 256), ("a-b", 128)])
+@pytest.mark.parametrize(
+    ("word", "words"), [("insulin", 256), ("血", 256), ("1,", 256), ("a-b", 128), ("😀", 256), ("☤", 256), ("™", 256)]
+)
 def test_of_a_long_query_the_first_256_words_are_kept(word, words):
     long = f"{word} " * 20_000
     kept = searchable(long)
@@ -46,6 +48,8 @@ def test_of_a_long_query_the_first_256_words_are_kept(word, words):
 
 def test_a_text_without_blanks_is_cut_too():
     assert len(searchable("x," * 25_000)) == 512
+    assert len(searchable("😀" * 50_000)) == 256
+    assert len(searchable("x" * 500_000)) == 256 * 255  # an analyzer cuts it into words of 255
 
 
 @pytest.mark.parametrize("blank", ["", "  \n\t"])

@@ -4,6 +4,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
+import jsonschema
 import pytest
 import requests
 
@@ -137,7 +138,33 @@ def test_openapi_types_every_parameter(server) -> None:
     assert all("Parameter" not in one["description"] for one in asked["properties"].values())
     answer = api["components"]["schemas"]["Passage"]["properties"]
     assert {"document_id", "content", "start", "end", "score", "found_by", "meta"} <= answer.keys()
-    assert {"/facets", "/document", "/health"} <= api["paths"].keys()
+
+
+def test_openapi_has_our_routes_alone_and_the_faults_of_each(server) -> None:
+    api = requests.get(f"{server.url}/openapi.json", timeout=30).json()
+    routes = {
+        path: {status: one for status, one in route["responses"].items() if status != "200"}
+        for path, operations in api["paths"].items()
+        for route in operations.values()
+    }
+    assert {path: sorted(faults) for path, faults in routes.items()} == {
+        "/search/run": ["404", "409", "422", "503"],
+        "/facets": ["404", "422", "503"],
+        "/document": ["404", "422", "503"],
+        "/health": ["503"],
+    }
+    schemas = [one["content"]["application/json"]["schema"] for faults in routes.values() for one in faults.values()]
+    assert all(one == {"$ref": "#/components/schemas/Fault"} for one in schemas)
+    wrong = {"field": "content", "operator": "==", "value": "x"}
+    answers = [
+        search(server, query="x", filters=wrong),
+        search(server, query=""),
+        requests.get(f"{server.url}/document", timeout=30),
+        requests.get(f"{server.url}/document", {"id": "nobody"}, timeout=30),
+    ]
+    assert [one.status_code for one in answers] == [422, 422, 422, 404]
+    for one in answers:
+        jsonschema.validate(one.json(), {**schemas[0], "components": api["components"]})
 
 
 @pytest.mark.parametrize(

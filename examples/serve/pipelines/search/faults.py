@@ -2,17 +2,53 @@
 
 import logging
 import traceback
+from typing import Annotated, Any
 
 from elastic_transport import TransportError
 from elasticsearch import ApiError, NotFoundError
 from fastapi import HTTPException
 from haystack.core.errors import PipelineRuntimeError
 from haystack.errors import FilterError
+from pydantic import BaseModel, Field
+from typing_extensions import TypedDict
 
 from medte_haystack.errors import FingerprintMismatchError, IndexMissingError, MedTEError, SearchError
 from medte_haystack.index.server_errors import root_cause
 
 logger = logging.getLogger("medte_haystack.serve")
+
+_STATUSES = {
+    404: "There is no such document, or the index is missing.",
+    409: "Another model than the one that embeds queries made the index.",
+    422: "This cannot be searched for, or is not what the API takes.",
+    503: "The index cannot be searched now, such as where Elasticsearch does not answer; `detail` says why.",
+}
+
+
+class Slip(TypedDict):
+    """What does not fit the API in a request."""
+
+    type: str
+    loc: Annotated[list[str | int], Field(description="Where: body or query, then the names down to the value.")]
+    msg: str
+
+
+class Fault(BaseModel):
+    """Why a request was not answered."""
+
+    detail: Annotated[
+        str | list[Slip], Field(description="What is wrong; a list if the request is not of the API's form.")
+    ]
+
+
+def declared(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the faults that a route may answer with, as FastAPI takes them for its `responses`."""
+    found: dict[int | str, dict[str, Any]] = {
+        status: {"model": Fault, "description": _STATUSES[status]} for status in statuses
+    }
+    if 503 in found:
+        found[503]["headers"] = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
+    return found
 
 
 def http_error(error: Exception) -> HTTPException:
