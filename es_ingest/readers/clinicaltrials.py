@@ -25,7 +25,7 @@ from es_ingest.readers.fields import TEXT_JOIN
 from es_ingest.readers.folder import LeftOut
 from es_ingest.readers.mapping import FieldMapping
 from es_ingest.readers.registry import Reader
-from es_ingest.readers.streams import DAMAGED, PACKED, open_bytes, read_lines, reason_of
+from es_ingest.readers.streams import DAMAGED, PACKED, open_bytes, read_lines, reason_of, watched
 from es_ingest.readers.values import RowError, parse_json, scrub
 from es_ingest.records import Malformed, ReadError, Record
 
@@ -96,7 +96,7 @@ def _folder(path: Path) -> Iterator[Record | Malformed]:
             continue
         files += 1
         try:
-            yield from _file(str(file))
+            yield from watched(str(file), _file(str(file)))
         except ReadError as error:
             yield Malformed(error.path, error.reason)
     left_out.log(str(path), "files like NCT01234567.json")

@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 from es_ingest.readers.mapping import FieldMapping
 from es_ingest.readers.registry import Reader
-from es_ingest.readers.streams import DAMAGED, MAX_LINE_BYTES, PACKED, UTF8_BOM, open_bytes, reason_of
+from es_ingest.readers.streams import DAMAGED, MAX_LINE_BYTES, PACKED, UTF8_BOM, open_bytes, reason_of, watched
 from es_ingest.readers.values import scrub
 from es_ingest.records import Malformed, ReadError, Record
 
@@ -71,7 +71,8 @@ def read(source: str, fields: FieldMapping | None = None) -> Iterator[Record | M
             yield item
             continue
         try:
-            yield _record(item, Path(item).relative_to(path).as_posix())
+            name = Path(item).relative_to(path).as_posix()
+            yield from watched(item, map(_record, [item], [name]))  # which reads nothing yet
         except ReadError as error:
             yield Malformed(scrub(item), error.reason)
     left_out.log(source, ".txt or .md files")
