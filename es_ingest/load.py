@@ -124,13 +124,13 @@ def switch(
     :param summary: What the run did.
     :param keep: How many older indices stay.
     :returns: None if the run was interrupted.
-    :raises IndexContractError: If a source broke off, or the alias stands for another index meanwhile.
+    :raises IndexContractError: If part of a source may be missing, or the alias stands for another index meanwhile.
     :raises NotWholeError: If it is not whole.
     """
     if summary.gaps:
         raise IndexContractError(
-            f"alias {build.alias!r} stays where it is: a source broke off, or changed while it was read; mend it and"
-            " run the same command again",
+            f"alias {build.alias!r} stays where it is: a source broke off, changed while it was read, or has files that"
+            " cannot be read; mend it and run the same command again",
             alias=build.alias,
         )
     if summary.interrupted:

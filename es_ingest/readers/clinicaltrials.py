@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from es_ingest.readers.fields import TEXT_JOIN
-from es_ingest.readers.folder import LeftOut
+from es_ingest.readers.folder import LeftOut, all_files, file_or_gone
 from es_ingest.readers.mapping import FieldMapping
 from es_ingest.readers.registry import Reader
 from es_ingest.readers.streams import DAMAGED, PACKED, open_bytes, read_lines, reason_of, watched
@@ -89,8 +89,9 @@ def read(source: str, fields: FieldMapping | None = None) -> Iterator[Record | M
 
 def _folder(path: Path) -> Iterator[Record | Malformed]:
     files, left_out = 0, LeftOut()
-    for file in sorted(path.rglob("*")):
-        if not _is_study(file):
+    found, unlisted = all_files(path)
+    for file in found:
+        if not _STUDY_FILE.fullmatch(file.name) or not file_or_gone(file):
             if file.is_file() and not file.name.startswith("."):
                 left_out.add(str(file))
             continue
@@ -98,7 +99,8 @@ def _folder(path: Path) -> Iterator[Record | Malformed]:
         try:
             yield from watched(str(file), _file(str(file)))
         except ReadError as error:
-            yield Malformed(error.path, error.reason)
+            yield Malformed(error.path, error.reason, gap=True)
+    yield from unlisted
     left_out.log(str(path), "files like NCT01234567.json")
     if not files:
         raise ReadError(str(path), "holds no file like NCT01234567.json; name its files, or a pattern: 'folder/*.json'")

@@ -115,7 +115,7 @@ def read(source: str, fields: FieldMapping | None = None) -> Iterator[Record | M
             try:
                 yield from [item] if isinstance(item, Malformed) else watched(item, _file(item, tally))
             except ReadError as error:
-                yield Malformed(error.path, error.reason)
+                yield Malformed(error.path, error.reason, gap=True)
         left_out.log(source, ".ndjson files")
         if not files:
             raise ReadError(source, "holds no .ndjson file; name the folder that an export was saved in")

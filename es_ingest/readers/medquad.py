@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from es_ingest.readers.folder import LeftOut
+from es_ingest.readers.folder import LeftOut, all_files, file_or_gone
 from es_ingest.readers.mapping import FieldMapping
 from es_ingest.readers.registry import Reader
 from es_ingest.readers.streams import reason_of, watched
@@ -76,11 +76,13 @@ def _files(source: str) -> Iterator["Member | Malformed"]:
 
     path = Path(source)
     if path.is_dir():
-        for file in _folder(path):
+        files, unlisted = _folder(path)
+        for file in files:
             try:
                 yield from watched(str(file), _file(file))
             except ReadError as error:
-                yield Malformed(error.path, error.reason)
+                yield Malformed(error.path, error.reason, gap=True)
+        yield from unlisted
     elif path.suffix.lower() == SUFFIX:
         yield from _file(path)
     else:
@@ -102,16 +104,20 @@ def _file(file: Path) -> Iterator["Member | Malformed"]:
         yield Member(str(file), file.stem, data)
 
 
-def _folder(path: Path) -> list[Path]:
-    """List a folder's .xml files at any depth, sorted; macOS leaves companions named ._x.xml that are none."""
+def _folder(path: Path) -> tuple[list[Path], list[Malformed]]:
+    """List a folder's .xml files at any depth, sorted, and the folders that cannot be listed.
+
+    macOS leaves companions named ._x.xml that are none.
+    """
     found, left_out = [], LeftOut()
-    for file in sorted(path.rglob("*")):
-        if file.suffix.lower() == SUFFIX and not file.name.startswith("._") and file.is_file():
+    files, unlisted = all_files(path)
+    for file in files:
+        if file.suffix.lower() == SUFFIX and not file.name.startswith("._") and file_or_gone(file):
             found.append(file)
         elif not file.name.startswith(".") and file.is_file():
             left_out.add(str(file))
     left_out.log(str(path), ".xml files")
-    return found
+    return found, unlisted
 
 
 def _parse(data: bytes) -> "Element":

@@ -83,5 +83,37 @@ def test_a_file_of_a_folder_that_changes_while_it_is_read_is_told(tmp_path, form
         assert rest[-1].id == whole[-1] != first.id
 
 
+@pytest.mark.parametrize("format", sorted(FOLDERS.keys() - {"beir"}))
+def test_a_file_of_a_folder_that_is_gone_before_its_turn_is_told(tmp_path, format):  # noqa: A002
+    for name, content in FOLDERS[format].items():
+        (tmp_path / name).write_text(content)
+    items = read([str(tmp_path)], format)
+    next(items)
+    path = tmp_path / list(FOLDERS[format])[-1]
+    path.unlink()
+    gone = list(items)[-1]
+    assert (gone.position, gone.reason) == (str(path), "cannot be opened: No such file or directory")
+    assert gone.gap == (format != "text")  # where a file is one record, no more than that is missing
+
+
+@pytest.mark.parametrize("format", sorted(FOLDERS.keys() - {"beir"}))
+def test_a_folder_within_one_that_cannot_be_listed_is_told(tmp_path, monkeypatch, format):  # noqa: A002
+    for folder in ("", "closed"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        for name, content in FOLDERS[format].items():
+            (tmp_path / folder / name).write_text(content)
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    *_, last = read([str(tmp_path)], format)
+    assert (last.position, last.reason) == (f"{tmp_path}/closed", "cannot be listed: Permission denied")
+    assert last.gap
+
+
 def test_every_format_that_takes_folders_was_tried():
     assert {reader.name for reader in formats() if "a folder" in reader.source} == FOLDERS.keys()
