@@ -167,7 +167,7 @@ class Ingester:
         :param progress: Is told the totals.
         :param stop: Ends the run early; what is under way is still written.
         :raises ReadError: If a source cannot be read; what came before is written.
-        :raises BulkWriteError: If the server stays unreachable, busy or blocked.
+        :raises BulkWriteError: If the server stays unreachable, busy or blocked, or refuses to remove something.
         :raises LedgerError: If the ledger cannot be used.
         :raises DeadLetterError: If dead letters cannot be kept, or are more than allowed.
         """
@@ -252,15 +252,14 @@ class Ingester:
             reason = f"{summary.malformed} rows cannot be read" if summary.malformed else "the sources are empty"
             logger.warning("nothing missing was removed: %s, so it cannot be told what is missing", reason)
         elif delete_missing:
-            for names, chunks in remove_records(self.client, self.info.name, ledger.missing(), backoff, stop):
-                ledger.removed(names)
-                summary.missing += len(names)
+            for records, chunks in remove_records(self.client, self.info.name, ledger.missing(), ledger, backoff, stop):
+                summary.missing += records
                 summary.removed += chunks
             if others := ledger.of_others():
                 logger.info("what other sources have brought stays: %d records", others)
         known = ledger.entered(list(stream.unsettled))
         strays = {name: most for name, most in stream.unsettled.items() if name not in known}
-        for _, chunks in remove_records(self.client, self.info.name, strays.items(), backoff, stop):
+        for _, chunks in remove_records(self.client, self.info.name, strays.items(), ledger, backoff, stop):
             summary.removed += chunks
         summary.interrupted = stop.asked
         if summary.interrupted:  # the notes stay for the next run
