@@ -256,7 +256,11 @@ class Ingester:
                 summary.missing += records
                 summary.removed += chunks
             if others := ledger.of_others():
-                logger.info("what other sources have brought stays: %d records", others)
+                logger.warning(
+                    "what other sources have brought stays: %d records; if these sources are a pattern, quote it: as"
+                    " the shell expands it, it names other sources whenever its files are others",
+                    others,
+                )
         known = ledger.entered(list(stream.unsettled))
         strays = {name: most for name, most in stream.unsettled.items() if name not in known}
         for _, chunks in remove_records(self.client, self.info.name, strays.items(), ledger, backoff, stop):
