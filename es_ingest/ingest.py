@@ -38,6 +38,9 @@ from medte_haystack.index import (
 
 logger = logging.getLogger(__name__)
 
+MakeRoom = Callable[[IndexSpec, Server], None]
+"""Deletes what is in the place of an index that shall be made so; nothing if that cannot be made."""
+
 _TRIES = 40  # of a bulk request: some ten minutes in all
 _LOOK = 30.0  # seconds between looks whether the index is still the same
 
@@ -89,6 +92,7 @@ class Ingester:
     :param replicas: Copies of each; None leaves it to the server.
     :param meta: What a new index keeps in its mapping's `_meta`, beside the fingerprint.
     :param precision: What vectors are computed in, where another than `encoder` makes them.
+    :param make_room: Is called before the index is looked for.
     :raises FingerprintMismatchError: If the index was made with another model or chunking.
     :raises IndexContractError: If it was not made by this project, with another quantisation, or cannot be made.
     """
@@ -108,6 +112,7 @@ class Ingester:
         replicas: int | None = None,
         meta: Mapping[str, Any] | None = None,
         precision: str | None = None,
+        make_room: MakeRoom | None = None,
     ) -> None:
         self.client = client
         self.index = index
@@ -133,6 +138,8 @@ class Ingester:
             meta=meta or {},
         )
         self.server: Server = run(client, detect_server())
+        if make_room is not None:
+            make_room(shape, self.server)
         self.info: IndexInfo = run(client, open_index(index, shape, self.server))
         if self.info.fingerprint is None:
             raise IndexContractError(
