@@ -38,6 +38,9 @@ from medte_haystack.index import (
 
 logger = logging.getLogger(__name__)
 
+MakeRoom = Callable[[IndexSpec, Server], None]
+"""Deletes what is in the place of an index that shall be made so; nothing if that cannot be made."""
+
 _TRIES = 40  # of a bulk request: some ten minutes in all
 _LOOK = 30.0  # seconds between looks whether the index is still the same
 
@@ -89,6 +92,7 @@ class Ingester:
     :param replicas: Copies of each; None leaves it to the server.
     :param meta: What a new index keeps in its mapping's `_meta`, beside the fingerprint.
     :param precision: What vectors are computed in, where another than `encoder` makes them.
+    :param make_room: Is called before the index is looked for.
     :raises FingerprintMismatchError: If the index was made with another model or chunking.
     :raises IndexContractError: If it was not made by this project, with another quantisation, or cannot be made.
     """
@@ -108,6 +112,7 @@ class Ingester:
         replicas: int | None = None,
         meta: Mapping[str, Any] | None = None,
         precision: str | None = None,
+        make_room: MakeRoom | None = None,
     ) -> None:
         self.client = client
         self.index = index
@@ -133,6 +138,8 @@ class Ingester:
             meta=meta or {},
         )
         self.server: Server = run(client, detect_server())
+        if make_room is not None:
+            make_room(shape, self.server)
         self.info: IndexInfo = run(client, open_index(index, shape, self.server))
         if self.info.fingerprint is None:
             raise IndexContractError(
@@ -167,7 +174,7 @@ class Ingester:
         :param progress: Is told the totals.
         :param stop: Ends the run early; what is under way is still written.
         :raises ReadError: If a source cannot be read; what came before is written.
-        :raises BulkWriteError: If the server stays unreachable, busy or blocked.
+        :raises BulkWriteError: If the server stays unreachable, busy or blocked, or refuses to remove something.
         :raises LedgerError: If the ledger cannot be used.
         :raises DeadLetterError: If dead letters cannot be kept, or are more than allowed.
         """
@@ -252,15 +259,18 @@ class Ingester:
             reason = f"{summary.malformed} rows cannot be read" if summary.malformed else "the sources are empty"
             logger.warning("nothing missing was removed: %s, so it cannot be told what is missing", reason)
         elif delete_missing:
-            for names, chunks in remove_records(self.client, self.info.name, ledger.missing(), backoff, stop):
-                ledger.removed(names)
-                summary.missing += len(names)
+            for records, chunks in remove_records(self.client, self.info.name, ledger.missing(), ledger, backoff, stop):
+                summary.missing += records
                 summary.removed += chunks
             if others := ledger.of_others():
-                logger.info("what other sources have brought stays: %d records", others)
+                logger.warning(
+                    "what other sources have brought stays: %d records; if these sources are a pattern, quote it: as"
+                    " the shell expands it, it names other sources whenever its files are others",
+                    others,
+                )
         known = ledger.entered(list(stream.unsettled))
         strays = {name: most for name, most in stream.unsettled.items() if name not in known}
-        for _, chunks in remove_records(self.client, self.info.name, strays.items(), backoff, stop):
+        for _, chunks in remove_records(self.client, self.info.name, strays.items(), ledger, backoff, stop):
             summary.removed += chunks
         summary.interrupted = stop.asked
         if summary.interrupted:  # the notes stay for the next run

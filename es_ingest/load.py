@@ -4,18 +4,20 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from elasticsearch import Elasticsearch
 
 from es_ingest.cluster import Connection
 from es_ingest.corpus import Corpus
-from es_ingest.indices.builds import Build, building, origin_of
-from es_ingest.indices.deletion import start_over
+from es_ingest.indices.builds import Build, building, clear, origin_of
+from es_ingest.indices.deletion import make_room
 from es_ingest.indices.expected import Expected, encoded_again
 from es_ingest.indices.switch import Switch, take_over
 from es_ingest.indices.verify import verify
-from es_ingest.ingest import Ingester
+from es_ingest.ingest import Ingester, MakeRoom
 from es_ingest.stream.summary import Summary
 from medte_haystack.encoder import DEFAULT_MODEL, Encoder, TokenSplitter
 from medte_haystack.errors import IndexContractError
@@ -96,23 +98,22 @@ def _check(encoder: Encoder | None, chunk_tokens: int | None, chunk_overlap: int
 
 @contextmanager
 def destination(
-    client: Elasticsearch, index: str | None, alias: str | None, corpus: Corpus, *, fresh: bool
-) -> Iterator[tuple[str, Build | None]]:
+    client: Elasticsearch, index: str | None, alias: str | None, corpus: Corpus, *, fresh: bool, ledger: Path | None
+) -> Iterator[tuple[str, Build | None, MakeRoom | None]]:
     """Choose the index to write to, for the time of a ``with`` block: `index`, or one that is built for `alias`.
 
-    :param fresh: Delete it first; of an alias, the index that was begun and is not whole.
-    :returns: Its name, and what it keeps if it is built for an alias.
-    :raises LedgerError: If another process writes into it, or builds for the alias.
-    :raises IndexContractError: If one was begun from something else or elsewhere, or it is not ours to delete.
+    :param fresh: Begin anew; of an alias, the index that was begun and is not whole.
+    :param ledger: The ledger of `index`, if it is not where ledgers are kept.
+    :returns: Its name, what it keeps if it is built for an alias, and what deletes the one that is there if it is to.
+    :raises LedgerError: If another process builds for the alias.
+    :raises IndexContractError: If one was begun from something else or elsewhere.
     """
     if alias is None:
-        if fresh:
-            start_over(client, str(index))
-        yield str(index), None
+        yield str(index), None, partial(make_room, client, str(index), ledger) if fresh else None
         return
     origin = origin_of("run", corpus.job)
     with building(client, alias, alias=alias, origin=origin, fresh=fresh, by_ledger=True) as build:
-        yield build.index, build
+        yield build.index, build, partial(clear, client, build) if fresh else None
 
 
 def switch(
@@ -124,13 +125,13 @@ def switch(
     :param summary: What the run did.
     :param keep: How many older indices stay.
     :returns: None if the run was interrupted.
-    :raises IndexContractError: If a source broke off, or the alias stands for another index meanwhile.
+    :raises IndexContractError: If part of a source may be missing, or the alias stands for another index meanwhile.
     :raises NotWholeError: If it is not whole.
     """
     if summary.gaps:
         raise IndexContractError(
-            f"alias {build.alias!r} stays where it is: a source broke off, or changed while it was read; mend it and"
-            " run the same command again",
+            f"alias {build.alias!r} stays where it is: a source broke off, changed while it was read, or has files that"
+            " cannot be read; mend it and run the same command again",
             alias=build.alias,
         )
     if summary.interrupted:

@@ -60,7 +60,11 @@ def run(
         int | None, typer.Option(min=0, help="Replicas of a new index (default: the server's).")
     ] = None,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Delete the index and its ledger first; with --alias the unfinished one.")
+        bool,
+        typer.Option(
+            "--fresh",
+            help="Delete the index and its ledger first, if a new one can be made; with --alias the unfinished one.",
+        ),
     ] = False,
     delete_missing: Annotated[
         bool, typer.Option("--delete-missing", help="Remove what these sources had before and have no more.")
@@ -143,7 +147,9 @@ def run(
                     chunk_overlap=chunk_overlap,
                 )
             )
-            name, build = stack.enter_context(destination(client, index, alias, corpus, fresh=fresh))
+            name, build, make_room = stack.enter_context(
+                destination(client, index, alias, corpus, fresh=fresh, ledger=ledger)
+            )
             ingester = Ingester(
                 client,
                 name,
@@ -157,6 +163,7 @@ def run(
                 replicas=replicas,
                 meta=build.to_meta() if build else None,
                 precision=made_by.cluster.precision if made_by.cluster else None,
+                make_room=make_room,
             )
             if build:
                 claim(client, build)

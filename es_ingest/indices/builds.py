@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import orjson
@@ -19,11 +20,12 @@ from elasticsearch import Elasticsearch
 
 from es_ingest.indices.deletion import start_over
 from es_ingest.indices.meta import keep_in_meta
+from es_ingest.indices.trial import try_out
 from es_ingest.search import readable_index
 from es_ingest.stream.locking import alone
 from es_ingest.stream.target import ledger_folder, ledger_path, target_of
 from medte_haystack.errors import IndexContractError, IndexMissingError
-from medte_haystack.index import describe_index, run
+from medte_haystack.index import IndexSpec, Server, describe_index, run
 
 logger = logging.getLogger(__name__)
 
@@ -141,7 +143,7 @@ def building(
     :param alias: Alias that the index will take over; None for none.
     :param origin: What it is built from.
     :param name: The new index's name; None makes one of the stem and the time.
-    :param fresh: Delete what was begun before.
+    :param fresh: Do not go on with what was begun before; :func:`clear` deletes it.
     :param by_ledger: Whether it can go on only where the index's ledger is.
     :returns: What the index keeps, or shall keep when it is made.
     :raises LedgerError: If another process builds the same.
@@ -151,10 +153,29 @@ def building(
     place = hashlib.blake2b(f"{config.host}:{config.port}".encode(), digest_size=4).hexdigest()
     with alone(ledger_folder() / f"{alias or stem}-{place}.build", f"the building of {alias or stem!r}"):
         wanted = Build(name or _free_name(client, stem), alias, origin, now())
-        begun = _begun(client, wanted, fresh=fresh, by_ledger=by_ledger)
-        if begun is None and name is not None and client.indices.exists(index=name):
+        unfinished = _unfinished(client, wanted)
+        if unfinished and not fresh:
+            _check_begun(client, unfinished[0], wanted, by_ledger=by_ledger)
+            yield unfinished[0]
+            return
+        cleared = {one.index for one in unfinished}
+        if name is not None and name not in cleared and client.indices.exists(index=name):
             raise IndexContractError(f"index {name!r} is there already; give another name, or delete it", index=name)
-        yield begun or wanted
+        yield wanted
+
+
+def clear(client: Elasticsearch, build: Build, spec: IndexSpec, server: Server) -> None:
+    """Delete what was begun before for the same, if a new index can be made instead.
+
+    :param build: What the new one shall keep.
+    :param spec: What it shall be.
+    :raises IndexContractError: If it cannot be made; nothing is deleted then.
+    :raises LedgerError: If another process writes into what was begun.
+    """
+    first = partial(try_out, client, _TIME.sub("", build.index), spec, server)
+    for one in builds(client):
+        if one.replaces(build):
+            start_over(client, one.index, first=first)
 
 
 def claim(client: Elasticsearch, build: Build) -> None:
@@ -181,35 +202,32 @@ def claim(client: Elasticsearch, build: Build) -> None:
             )
 
 
-def _begun(client: Elasticsearch, wanted: Build, *, fresh: bool, by_ledger: bool) -> Build | None:
-    alias, origin = wanted.alias, wanted.origin
-    held = None if alias is None else holder(client, alias)
+def _unfinished(client: Elasticsearch, wanted: Build) -> list[Build]:
+    held = None if wanted.alias is None else holder(client, wanted.alias)
     unfinished = []
     for one in builds(client):
         if one.index == held and one.state != "done":  # killed between taking over the name and saying so
             one.keep(client, state="done", time=now())
         elif one.replaces(wanted):
             unfinished.append(one)
-    if fresh:
-        for one in unfinished:
-            start_over(client, one.index)
-        unfinished = []
-    for one in unfinished[:1]:
-        if one.origin != origin:
-            raise IndexContractError(
-                f"index {one.index!r} was begun for alias {alias!r} from something else and is not whole; finish it by"
-                " the command that began it, or delete it with --fresh",
-                index=one.index,
-            )
-        if by_ledger and not ledger_path(target_of(client, one.index)).is_file():
-            raise IndexContractError(
-                f"index {one.index!r} was begun for alias {alias!r} elsewhere, where it may still be built: its ledger"
-                f" is not in {ledger_folder()}; finish it there, or delete it with --fresh",
-                index=one.index,
-            )
-        logger.info("going on with index %s, begun %s (--fresh begins anew)", one.index, one.time[:19])
-        return one
-    return None
+    return unfinished
+
+
+def _check_begun(client: Elasticsearch, begun: Build, wanted: Build, *, by_ledger: bool) -> None:
+    """Check that what was begun can be gone on with here."""
+    if begun.origin != wanted.origin:
+        raise IndexContractError(
+            f"index {begun.index!r} was begun for alias {begun.alias!r} from something else and is not whole; finish it"
+            " by the command that began it, or delete it with --fresh",
+            index=begun.index,
+        )
+    if by_ledger and not ledger_path(target_of(client, begun.index)).is_file():
+        raise IndexContractError(
+            f"index {begun.index!r} was begun for alias {begun.alias!r} elsewhere, where it may still be built: its"
+            f" ledger is not in {ledger_folder()}; finish it there, or delete it with --fresh",
+            index=begun.index,
+        )
+    logger.info("going on with index %s, begun %s (--fresh begins anew)", begun.index, begun.time[:19])
 
 
 def _free_name(client: Elasticsearch, stem: str) -> str:

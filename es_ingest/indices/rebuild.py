@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from elasticsearch import Elasticsearch
 
-from es_ingest.indices.builds import Build, building, check_whole, claim, now, origin_of
+from es_ingest.indices.builds import Build, building, check_whole, claim, clear, now, origin_of
 from es_ingest.indices.comparison import differing
 from es_ingest.indices.expected import copied_from
 from es_ingest.indices.loading import begin_loading, being_loaded, end_loading
@@ -149,7 +149,7 @@ def rebuild(
                 )
             rebuilding = _Rebuilding(client, old, build, ledger)
             done = rebuilding.done
-            rebuilding.make(shape)
+            rebuilding.make(shape, fresh=fresh)
             rebuilding.copy(stop)
             found = None if stop.asked else rebuilding.finish()
         if found and alias is not None and not stop.asked:
@@ -172,9 +172,14 @@ class _Rebuilding:
         self.fields: dict[str, Any] = found["mappings"]["properties"]
         self.shards = int(self.settings["index.number_of_shards"])
 
-    def make(self, shape: Shape) -> None:
-        """Make the new index, unless it is there."""
+    def make(self, shape: Shape, *, fresh: bool) -> None:
+        """Make the new index, unless it is there.
+
+        :param fresh: Delete first what was begun before.
+        """
         spec = self._spec(shape)
+        if fresh:
+            clear(self.client, self.build, spec, self.server)
         run(self.client, create_index(self.build.index, spec, self.server))
         claim(self.client, self.build)
         made = readable_index(self.client, self.build.index)

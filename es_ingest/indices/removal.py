@@ -1,33 +1,59 @@
 """Removes records from an index, and takes over what an index holds without a ledger."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from elasticsearch import Elasticsearch
 
 from es_ingest.indices.snapshot import pages
+from es_ingest.stream.ledger import Ledger
 from es_ingest.stream.stopping import Stop
-from medte_haystack.index import Operation, bulk, run
+from medte_haystack.errors import BulkWriteError
+from medte_haystack.index import Failure, Operation, bulk, run
 from medte_haystack.index.contract import CHUNK_INDEX, PARENT_ID, chunk_id
 
 _PAGE = 10_000
 
 
 def remove_records(
-    client: Elasticsearch, index: str, records: Iterable[tuple[str, int]], backoff: bulk.Backoff, stop: Stop
-) -> Iterator[tuple[list[str], int]]:
-    """Remove the chunks of records.
+    client: Elasticsearch,
+    index: str,
+    records: Iterable[tuple[str, int]],
+    ledger: Ledger,
+    backoff: bulk.Backoff,
+    stop: Stop,
+) -> Iterator[tuple[int, int]]:
+    """Remove the chunks of records from the index, and the records from the ledger.
 
     :param records: Ids, and how many chunks each may have.
     :param stop: Ends it early.
-    :returns: For each request, the ids of the records that are gone, and how many chunks were there.
-    :raises BulkWriteError: If the server stays unreachable, busy or blocked.
+    :returns: For each request, how many records are gone, and how many chunks were there.
+    :raises BulkWriteError: If the server refuses to remove some, which the ledger keeps as unsettled; or if it stays
+        unreachable, busy or blocked.
     """
     stream = iter(records)
     while not stop.asked and (some := list(islice(stream, bulk.MAX_COUNT))):
-        operations = [Operation("delete", chunk_id(name, number)) for name, most in some for number in range(most)]
+        note = ledger.sending(some)  # a kill may leave a part of each, which must not be taken for the whole
+        chunks = {chunk_id(name, number): name for name, most in some for number in range(most)}
+        operations = [Operation("delete", one) for one in chunks]
         result = run(client, bulk.write(index, operations, backoff=backoff), stop.patience(index))
-        yield [name for name, _ in some], result.deleted
+        kept = {chunks[failure.id] for failure in result.failures}
+        gone = [name for name, _ in some if name not in kept]
+        ledger.removed(gone)
+        yield len(gone), result.deleted
+        if result.failures:
+            raise _refused(index, result.failures, len(kept))
+        ledger.landed([note], [])
+
+
+def _refused(index: str, failures: Sequence[Failure], records: int) -> BulkWriteError:
+    first = failures[0]
+    return BulkWriteError(
+        f"index {index!r} refuses to remove {len(failures)} chunks of {records} records, such as {first.id!r}:"
+        f" {first.reason or first.type}; the same command again tries once more",
+        index=index,
+        unacknowledged=[one.id for one in failures],
+    )
 
 
 def records_in(client: Elasticsearch, index: str) -> Iterator[list[tuple[str, int]]]:

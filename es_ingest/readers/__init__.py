@@ -7,13 +7,12 @@ import importlib
 import pkgutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from stat import S_ISREG
 
 from es_ingest.readers.beir import read_qrels, read_queries
 from es_ingest.readers.mapping import FieldMapping
 from es_ingest.readers.presence import with_fields
 from es_ingest.readers.registry import FORMATS, Reader, formats, register
-from es_ingest.readers.streams import STDIN, beginning, expand, label
+from es_ingest.readers.streams import STDIN, beginning, expand, label, watched
 from es_ingest.records import Malformed, ReadError, Record
 
 __all__ = [
@@ -89,19 +88,7 @@ def _chosen(sources: Sequence[str], format: str, fields: FieldMapping | None) ->
 
 def _chain(reader: Reader, paths: list[str], fields: FieldMapping | None) -> Iterator[Record | Malformed]:
     for path in paths:
-        before = _stamp(path)
-        yield from reader.read(path, fields)
-        if before != _stamp(path):
-            yield Malformed(path, "the file changed while it was read; read it again once nobody writes it", gap=True)
-
-
-def _stamp(path: str) -> tuple[int, int, int] | None:
-    """Return what changes with a file; None for what is none."""
-    try:
-        found = Path(path).stat()
-    except OSError:
-        return None
-    return (found.st_ino, found.st_size, found.st_mtime_ns) if S_ISREG(found.st_mode) else None
+        yield from watched(path, reader.read(path, fields))
 
 
 def job_of(sources: Sequence[str], format: str) -> str:  # noqa: A002

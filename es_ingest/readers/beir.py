@@ -13,7 +13,7 @@ from es_ingest.readers.fields import RowMapper
 from es_ingest.readers.jsonl import json_rows, rows
 from es_ingest.readers.mapping import FieldMapping
 from es_ingest.readers.registry import Reader
-from es_ingest.readers.streams import PACKED, read_lines
+from es_ingest.readers.streams import PACKED, read_lines, watched
 from es_ingest.records import Malformed, ReadError, Record
 
 CORPUS = "corpus.jsonl"
@@ -27,8 +27,13 @@ def read(source: str, fields: FieldMapping | None = None) -> Iterator[Record | M
     :param fields: None: BEIR's fields are `_id`, `title` and `text`.
     :raises ReadError: If there is no corpus or it cannot be read at all.
     """
-    mapper = RowMapper(fields or FieldMapping(id="_id", text=("text",)))
-    for row in json_rows(_corpus(source)):
+    corpus = _corpus(source)
+    items = _records(corpus, RowMapper(fields or FieldMapping(id="_id", text=("text",))))
+    yield from watched(corpus, items) if Path(source).is_dir() else items
+
+
+def _records(corpus: str, mapper: RowMapper) -> Iterator[Record | Malformed]:
+    for row in json_rows(corpus):
         record = row if isinstance(row, Malformed) else mapper(_with_text(row[1]), row[0])
         if isinstance(record, Record) and isinstance(record.meta.get("metadata"), dict):
             inner = {name: value for name, value in record.meta["metadata"].items() if value is not None}

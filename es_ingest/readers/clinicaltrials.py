@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from es_ingest.readers.fields import TEXT_JOIN
-from es_ingest.readers.folder import LeftOut
+from es_ingest.readers.folder import LeftOut, all_files, file_or_gone
 from es_ingest.readers.mapping import FieldMapping
 from es_ingest.readers.registry import Reader
-from es_ingest.readers.streams import DAMAGED, PACKED, open_bytes, read_lines, reason_of
+from es_ingest.readers.streams import DAMAGED, PACKED, open_bytes, read_lines, reason_of, watched
 from es_ingest.readers.values import RowError, parse_json, scrub
 from es_ingest.records import Malformed, ReadError, Record
 
@@ -89,16 +89,18 @@ def read(source: str, fields: FieldMapping | None = None) -> Iterator[Record | M
 
 def _folder(path: Path) -> Iterator[Record | Malformed]:
     files, left_out = 0, LeftOut()
-    for file in sorted(path.rglob("*")):
-        if not _is_study(file):
+    found, unlisted = all_files(path)
+    for file in found:
+        if not _STUDY_FILE.fullmatch(file.name) or not file_or_gone(file):
             if file.is_file() and not file.name.startswith("."):
                 left_out.add(str(file))
             continue
         files += 1
         try:
-            yield from _file(str(file))
+            yield from watched(str(file), _file(str(file)))
         except ReadError as error:
-            yield Malformed(error.path, error.reason)
+            yield Malformed(error.path, error.reason, gap=True)
+    yield from unlisted
     left_out.log(str(path), "files like NCT01234567.json")
     if not files:
         raise ReadError(str(path), "holds no file like NCT01234567.json; name its files, or a pattern: 'folder/*.json'")

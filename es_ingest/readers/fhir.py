@@ -31,7 +31,7 @@ from es_ingest.readers.folder import LeftOut, walk
 from es_ingest.readers.jsonl import parse_object
 from es_ingest.readers.mapping import FieldMapping
 from es_ingest.readers.registry import Reader
-from es_ingest.readers.streams import STDIN, UTF8_BOM, label, read_lines
+from es_ingest.readers.streams import STDIN, UTF8_BOM, label, read_lines, watched
 from es_ingest.readers.values import RowError, scrub
 from es_ingest.records import Malformed, ReadError, Record
 
@@ -113,9 +113,9 @@ def read(source: str, fields: FieldMapping | None = None) -> Iterator[Record | M
         for item in walk(source, SUFFIXES, left_out):
             files += 1
             try:
-                yield from [item] if isinstance(item, Malformed) else _file(item, tally)
+                yield from [item] if isinstance(item, Malformed) else watched(item, _file(item, tally))
             except ReadError as error:
-                yield Malformed(error.path, error.reason)
+                yield Malformed(error.path, error.reason, gap=True)
         left_out.log(source, ".ndjson files")
         if not files:
             raise ReadError(source, "holds no .ndjson file; name the folder that an export was saved in")

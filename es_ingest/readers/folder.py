@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 from es_ingest.readers.mapping import FieldMapping
 from es_ingest.readers.registry import Reader
-from es_ingest.readers.streams import DAMAGED, MAX_LINE_BYTES, PACKED, UTF8_BOM, open_bytes, reason_of
+from es_ingest.readers.streams import DAMAGED, MAX_LINE_BYTES, PACKED, UTF8_BOM, open_bytes, reason_of, watched
 from es_ingest.readers.values import scrub
 from es_ingest.records import Malformed, ReadError, Record
 
@@ -71,7 +71,8 @@ def read(source: str, fields: FieldMapping | None = None) -> Iterator[Record | M
             yield item
             continue
         try:
-            yield _record(item, Path(item).relative_to(path).as_posix())
+            name = Path(item).relative_to(path).as_posix()
+            yield from watched(item, map(_record, [item], [name]))  # which reads nothing yet
         except ReadError as error:
             yield Malformed(scrub(item), error.reason)
     left_out.log(source, ".txt or .md files")
@@ -92,14 +93,34 @@ def walk(folder: str, suffixes: tuple[str, ...], left_out: LeftOut | None = None
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = os.path.join(place, name)  # noqa: PTH118
-            # A pipe would wait for its writer; a link to nothing is given, so that its loss shows when it is opened.
-            # Not by pathlib, which raises for files in a folder that may be listed and not entered.
-            if _named(name, suffixes) and (os.path.isfile(path) or not os.path.exists(path)):  # noqa: PTH110, PTH113
+            if _named(name, suffixes) and file_or_gone(path):
                 yield path
             elif left_out and not name.startswith("."):
                 left_out.add(path)
-    for error in unlisted:
-        yield Malformed(scrub(str(error.filename)), f"cannot be listed: {reason_of(error)}")
+    yield from map(_unlisted, unlisted)
+
+
+def all_files(folder: Path) -> tuple[list[Path], list[Malformed]]:
+    """List all that stands in a folder at any depth but folders, sorted, hidden files too.
+
+    :returns: Paths, and the folders that cannot be listed.
+    """
+    unlisted: list[OSError] = []
+    walked = os.walk(folder, onerror=unlisted.append)  # Path.rglob passes over what cannot be listed
+    return sorted(Path(place, name) for place, _, names in walked for name in names), list(map(_unlisted, unlisted))
+
+
+def _unlisted(error: OSError) -> Malformed:
+    return Malformed(scrub(str(error.filename)), f"cannot be listed: {reason_of(error)}", gap=True)
+
+
+def file_or_gone(path: str | Path) -> bool:
+    """Tell whether what a folder's list names is a file, or no longer there, so that its loss shows when it is opened.
+
+    A pipe is neither: it would wait for its writer.
+    """
+    # Not by pathlib, which raises for files in a folder that may be listed and not entered.
+    return os.path.isfile(path) or not os.path.exists(path)  # noqa: PTH110, PTH113
 
 
 def _named(name: str, suffixes: tuple[str, ...]) -> bool:

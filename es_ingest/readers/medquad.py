@@ -19,10 +19,10 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from es_ingest.readers.folder import LeftOut
+from es_ingest.readers.folder import LeftOut, all_files, file_or_gone
 from es_ingest.readers.mapping import FieldMapping
 from es_ingest.readers.registry import Reader
-from es_ingest.readers.streams import reason_of
+from es_ingest.readers.streams import reason_of, watched
 from es_ingest.records import Malformed, ReadError, Record
 
 # The archive and XML packages are imported where they are used: they would double what importing the readers costs.
@@ -72,37 +72,52 @@ def read(source: str, fields: FieldMapping | None = None) -> Iterator[Record | M
 
 
 def _files(source: str) -> Iterator["Member | Malformed"]:
-    from es_ingest.readers.archive import Member, members
+    from es_ingest.readers.archive import members
 
     path = Path(source)
-    if not path.is_dir() and path.suffix.lower() != SUFFIX:
+    if path.is_dir():
+        files, unlisted = _folder(path)
+        for file in files:
+            try:
+                yield from watched(str(file), _file(file))
+            except ReadError as error:
+                yield Malformed(error.path, error.reason, gap=True)
+        yield from unlisted
+    elif path.suffix.lower() == SUFFIX:
+        yield from _file(path)
+    else:
         yield from members(source, SUFFIX, MAX_FILE_BYTES)
-        return
-    for file in _folder(path) if path.is_dir() else [path]:
-        try:
-            with file.open("rb") as stream:
-                data = stream.read(MAX_FILE_BYTES + 1)
-        except OSError as error:
-            if file == path:
-                raise ReadError(source, f"cannot be opened: {reason_of(error)}") from error
-            yield Malformed(str(file), f"cannot be opened: {reason_of(error)}")
-            continue
-        if len(data) > MAX_FILE_BYTES:
-            yield Malformed(str(file), f"larger than the limit of {MAX_FILE_BYTES} bytes")
-        else:
-            yield Member(str(file), file.stem, data)
 
 
-def _folder(path: Path) -> list[Path]:
-    """List a folder's .xml files at any depth, sorted; macOS leaves companions named ._x.xml that are none."""
+def _file(file: Path) -> Iterator["Member | Malformed"]:
+    """Read one file, when the first item is asked for."""
+    from es_ingest.readers.archive import Member
+
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise ReadError(str(file), f"cannot be opened: {reason_of(error)}") from error
+    if len(data) > MAX_FILE_BYTES:
+        yield Malformed(str(file), f"larger than the limit of {MAX_FILE_BYTES} bytes")
+    else:
+        yield Member(str(file), file.stem, data)
+
+
+def _folder(path: Path) -> tuple[list[Path], list[Malformed]]:
+    """List a folder's .xml files at any depth, sorted, and the folders that cannot be listed.
+
+    macOS leaves companions named ._x.xml that are none.
+    """
     found, left_out = [], LeftOut()
-    for file in sorted(path.rglob("*")):
-        if file.suffix.lower() == SUFFIX and not file.name.startswith("._") and file.is_file():
+    files, unlisted = all_files(path)
+    for file in files:
+        if file.suffix.lower() == SUFFIX and not file.name.startswith("._") and file_or_gone(file):
             found.append(file)
         elif not file.name.startswith(".") and file.is_file():
             left_out.add(str(file))
     left_out.log(str(path), ".xml files")
-    return found
+    return found, unlisted
 
 
 def _parse(data: bytes) -> "Element":

@@ -6,9 +6,11 @@ import io
 import os
 import sys
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import BinaryIO, cast
+from pathlib import Path
+from stat import S_ISREG
+from typing import BinaryIO, TypeVar, cast
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -26,6 +28,7 @@ UTF8_BOM = b"\xef\xbb\xbf"
 _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 _SKIP_BYTES = 2**20
 _BEGINNING_BYTES = 2**16
+_Item = TypeVar("_Item")
 
 # What a damaged compressed file raises while it is read; gzip.BadGzipFile is an OSError.
 DAMAGED = (EOFError, OSError, zlib.error, zstd.ZstdError)
@@ -155,6 +158,30 @@ def read_lines(source: str, limit: int | None = None) -> Iterator[tuple[int, byt
                 yield Malformed(f"{label(source)}:{number}", f"line is longer than the limit of {limit} bytes")
             else:
                 yield number, line
+
+
+def watched(path: str, items: Iterable[_Item]) -> Iterator[_Item | Malformed]:
+    """Give what is read from a file, and tell at its end whether the file changed meanwhile.
+
+    Each reader that takes a folder does this for the folder's files; `read` does it for files that are sources.
+
+    :param path: The file; pipes and folders are not looked at.
+    :param items: What is read from it; it must not be opened before the first item is asked for.
+    :returns: The items, and a malformed row that stands for any number of them if it changed.
+    """
+    before = _stamp(path)
+    yield from items
+    if before != _stamp(path):
+        yield Malformed(path, "the file changed while it was read; read it again once nobody writes it", gap=True)
+
+
+def _stamp(path: str) -> tuple[int, int, int] | None:
+    """Return what changes with a file; None for what is none."""
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return None
+    return (found.st_ino, found.st_size, found.st_mtime_ns) if S_ISREG(found.st_mode) else None
 
 
 def reason_of(error: Exception) -> str:

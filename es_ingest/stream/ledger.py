@@ -22,12 +22,12 @@ from es_ingest.stream.ledger_file import began, fault, locked, open_file, told
 from es_ingest.stream.target import Target
 
 _PAGE = 10_000  # rows held at a time
-_ROWS = 1000  # entered by one statement
+_ROWS = 1000  # entered, or asked for, by one statement
 
 _KNOWN = """
 select record.id, number, hash, chunks, run,
     job in (0, ?) or exists (select 1 from also where also.record = number and also.job = ?)
-from json_each(?) join record on record.id = value
+from record where record.id in (%s)
 """
 _STANDING = """
 select number, id, chunks, (select min(also.job) from also where also.record = number) from record where job = ?
@@ -105,8 +105,9 @@ class Ledger:
 
     def known(self, ids: Sequence[str]) -> dict[str, Known]:
         """Return what is known of records that the sources have, by id; they are this job's from now on, and seen."""
+        job = (self._job, self._job)
         with self._told():
-            rows = self._base.execute(_KNOWN, (self._job, self._job, as_json(ids))).fetchall()
+            rows = [row for query, some in _asked(_KNOWN, ids) for row in self._base.execute(query, (*job, *some))]
             if others := [(row[1], self._job) for row in rows if not row[-1]]:
                 with self._base:
                     self._base.executemany("insert or ignore into also (record, job) values (?, ?)", others)
@@ -117,9 +118,9 @@ class Ledger:
 
     def entered(self, ids: Sequence[str]) -> set[str]:
         """Return which records the ledger has, whether or not the sources have them."""
-        query = "select record.id from json_each(?) join record on record.id = value"
+        of_ids = _asked("select id from record where id in (%s)", ids)
         with self._told():
-            return {name for (name,) in self._base.execute(query, (as_json(ids),))}
+            return {name for query, some in of_ids for (name,) in self._base.execute(query, some)}
 
     def sending(self, records: Iterable[tuple[str, int]]) -> int:
         """Note that chunks of records are about to be sent; return the note's number.
@@ -285,6 +286,25 @@ class Ledger:
     def _told(self) -> Iterator[None]:
         with self._lock, told(self.path):
             yield
+
+
+def _asked(query: str, ids: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    """Give a query, with a place for each id, and the ids; as often as there are too many for one.
+
+    Bound, and not as JSON, in which SQLite takes a NUL character for the end of an id.
+    """
+    encodable = [name for name in ids if _is_unicode(name)]
+    for first in range(0, len(encodable), _ROWS):
+        some = encodable[first : first + _ROWS]
+        yield query % ",".join("?" * len(some)), some
+
+
+def _is_unicode(name: str) -> bool:
+    """Tell whether a ledger can have an id: one with a lone surrogate is never written."""
+    try:
+        return name.isascii() or bool(name.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def _sorted(mapping: Mapping[str, Any]) -> str:

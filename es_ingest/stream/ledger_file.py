@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from es_ingest.stream.locking import LedgerError, alone
@@ -71,6 +71,16 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
+def check_index(path: Path, index: str) -> None:
+    """Check that a file, which is locked, is a ledger of an index of this name, or empty.
+
+    :raises LedgerError: If it is a ledger of another index, or no ledger.
+    """
+    with told(path), closing(sqlite3.connect(path)) as base:
+        if _tables(base, path):
+            _check_name(path, base.execute("select value from about where name = 'index'").fetchone()[0], index)
+
+
 def open_file(path: Path | None, target: Target) -> sqlite3.Connection:
     """Open a ledger that is locked, and begin it if it is new, or of an index of this name that was deleted since.
 
@@ -79,9 +89,7 @@ def open_file(path: Path | None, target: Target) -> sqlite3.Connection:
     """
     base = sqlite3.connect(path or ":memory:", check_same_thread=False, isolation_level="IMMEDIATE")
     try:
-        tables = {name for (name,) in base.execute("select name from sqlite_master where type = 'table'")}
-        if tables and not tables.issuperset(_OF_FORMAT_1):
-            raise fault(path, "is a database of something else; name another file with --ledger")
+        tables = _tables(base, path)
         base.execute("pragma journal_mode = wal")
         base.execute("pragma synchronous = normal")
         if not tables:
@@ -93,6 +101,22 @@ def open_file(path: Path | None, target: Target) -> sqlite3.Connection:
     return base
 
 
+def _tables(base: sqlite3.Connection, path: Path | None) -> set[str]:
+    """Return the tables of a ledger; none of one that has not begun.
+
+    :raises LedgerError: If it is a database of something else.
+    """
+    tables = {name for (name,) in base.execute("select name from sqlite_master where type = 'table'")}
+    if tables and not tables.issuperset(_OF_FORMAT_1):
+        raise fault(path, "is a database of something else; name another file with --ledger")
+    return tables
+
+
+def _check_name(path: Path | None, found: str, wanted: str) -> None:
+    if found != wanted:
+        raise fault(path, f"is about index {found!r}, not {wanted!r}; name another with --ledger")
+
+
 def _check(base: sqlite3.Connection, path: Path | None, target: Target) -> None:
     about = dict(base.execute("select name, value from about"))
     if about["format"] == "1":
@@ -100,8 +124,7 @@ def _check(base: sqlite3.Connection, path: Path | None, target: Target) -> None:
         about["format"] = str(_FORMAT)
     if about["format"] != str(_FORMAT):
         raise fault(path, f"has format {about['format']}, not {_FORMAT}; use the version that made it, or --fresh")
-    if about["index"] != target.index:
-        raise fault(path, f"is about index {about['index']!r}, not {target.index!r}; name another with --ledger")
+    _check_name(path, about["index"], target.index)
     if about["uuid"] != target.uuid:
         _begin(base, target)
 

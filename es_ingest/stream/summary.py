@@ -21,7 +21,8 @@ class Summary:
     :param missing: Records removed because the sources no longer have them.
     :param failed: Dead letters: malformed rows and refused records.
     :param malformed: Source rows that are no records.
-    :param gaps: How many of the malformed may stand for several rows: a source that broke off, or changed meanwhile.
+    :param gaps: How many of the malformed may stand for several rows: a source that broke off or changed meanwhile, a
+        file or folder within one that cannot be read.
     :param refused: Records that the server, or the contract, refused.
     :param dead_letters: File that holds them, if there are any.
     :param retried: How many times a rejected chunk was sent again.

@@ -4,13 +4,17 @@ import gzip
 import json
 import os
 from collections import Counter
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from es_ingest.indices.verify import verify
+from es_ingest.ingest import Ingester, RunOptions
 from es_ingest.readers import read
 from es_ingest.readers.mapping import FieldMapping
-from tests.indices.conftest import DIM, NOT_LOOKED_AT
+from es_ingest.records import Record
+from tests.indices.conftest import DIM, MADE_BY, NOT_LOOKED_AT
 
 
 def test_an_alias_stays_where_it_is(es_ingest, alias, client, tmp_path):
@@ -64,3 +68,26 @@ def test_a_source_that_changes_while_it_is_read_is_told_and_the_next_run_complet
     assert Counter(body["parent_id"] for body in stored(index).values()).keys() >= {f"n{n}" for n in range(4000)}
     assert client.count(index=index)["count"] == 4000
     assert verify(client, index, expected=NOT_LOOKED_AT).holds
+
+
+def test_nothing_is_missing_of_a_folder_whose_file_is_cut_while_it_is_read(client, index, tmp_path):
+    corpus, vector = tmp_path / "corpus.jsonl", np.eye(1, DIM, dtype=np.float32)[0]
+    rows = [json.dumps({"_id": f"n{n}", "title": "", "text": f"Note {n}."}) + "\n" for n in range(20_000)]
+    corpus.write_text("".join(rows))
+
+    def items(length):
+        for item in read([str(tmp_path)], "beir"):
+            yield replace(item, vector=vector) if isinstance(item, Record) else item
+            if length is not None:
+                os.truncate(corpus, length)
+
+    def write(length=None):
+        options = RunOptions(ledger=True, delete_missing=True)
+        return Ingester(client, index, None, vectors_by=MADE_BY, replicas=0).run(items(length), options=options)
+
+    assert write().records == 20_000
+    cut = write(sum(map(len, rows[:15_000])))
+    assert cut.unchanged < 20_000
+    assert (cut.gaps, cut.missing, cut.removed) == (1, 0, 0)
+    assert client.count(index=index)["count"] == 20_000
+    assert write().missing == 20_000 - 15_000

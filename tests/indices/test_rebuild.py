@@ -315,6 +315,9 @@ class TestGoingOn:
             first = rebuild(client, alias, Shape("flat"), stop=stop)
         with pytest.raises(IndexContractError, match=f"'{first.index}' was begun .* --fresh"):
             rebuild(client, alias, Shape("bbq"))
+        with pytest.raises(IndexContractError, match="nothing was deleted, "):
+            rebuild(client, alias, Shape("bbq", "engish"), fresh=True)
+        assert first.index in {one.index for one in builds(client)}
         done = rebuild(client, alias, Shape("bbq"), fresh=True)
         assert holder(client, alias) == done.index
         assert {one.index for one in builds(client) if one.alias == alias} == {done.index}

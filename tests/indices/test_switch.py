@@ -7,11 +7,12 @@ import sqlite3
 import threading
 import time
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from es_ingest.indices.builds import building, builds, holder
+from es_ingest.indices.builds import building, builds, clear, holder
 from es_ingest.indices.switch import NotWholeError, move, roll_back, take_over
 from es_ingest.indices.verify import Finding, Verification, verify
 from es_ingest.stream.locking import LedgerError, alone
@@ -118,8 +119,21 @@ class TestBegun:
         ):
             pass
         with building(client, alias, alias=alias, origin="y", fresh=True) as other:
-            assert other.index != one.index or not client.indices.exists(index=one.index)
-        assert not client.indices.exists(index=one.index)
+            assert client.indices.exists(index=one.index), "until it is known that another can be made"
+            fill(other.index, records(3), meta=other.to_meta(), make_room=partial(clear, client, other))
+        assert names(client, alias) == {other.index}
+
+    def test_fresh_deletes_nothing_if_no_other_can_be_made(self, client, alias, fill):
+        with building(client, alias, alias=alias, origin="x") as one:
+            fill(one.index, records(3), meta=one.to_meta())
+        with (
+            building(client, alias, alias=alias, origin="x", fresh=True) as other,
+            pytest.raises(IndexContractError, match=r"nothing was deleted, .*engish"),
+        ):
+            fill(other.index, [], meta=other.to_meta(), make_room=partial(clear, client, other), analyzer="engish")
+        assert client.indices.get(index=f"{alias}*").keys() == {one.index}
+        with building(client, alias, alias=alias, origin="x") as again:
+            assert again == one
 
     def test_two_at_once_are_not(self, client, alias):
         with (

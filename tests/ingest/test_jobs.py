@@ -33,7 +33,6 @@ def stored(client, index):
 
 @pytest.mark.parametrize("of_b", ["it stays", "it stays, says b"], ids=["the same content", "another"])
 def test_what_another_job_has_stays(ingest, stored, client, index, tmp_path, of_b, caplog):
-    caplog.set_level("INFO")
     ingest("a", shared="it stays", own="a's")
     assert "other sources" not in caplog.text
     ingest("b", shared=of_b, other="b's")
@@ -41,7 +40,7 @@ def test_what_another_job_has_stays(ingest, stored, client, index, tmp_path, of_
     gone = ingest("a", own="a's")
     assert (gone.missing, gone.removed) == (0, 0)
     assert stored() == {"shared": "it stays", "own": "a's", "other": "b's"}
-    assert "what other sources have brought stays: 1 records" in caplog.text
+    assert "what other sources have brought stays: 1 records; if these sources are a pattern, quote it" in caplog.text
     assert ingest("b", shared=of_b, other="b's").records == (of_b != "it stays")
     assert stored()["shared"] == of_b
     last = ingest("b", other="b's")

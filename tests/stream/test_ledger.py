@@ -215,13 +215,24 @@ class TestKnown:
             (known,) = opened.known(["a"]).values()
             assert (known.hash, known.chunks, opened.totals()) == (b"2", 1, (1, 1))
 
-    @pytest.mark.parametrize("name", ['"', "'; drop table record", "1", "1.0", "null", "ß\u2028", "x" * 9000])
+    @pytest.mark.parametrize("name", ['"', "'; drop table record", "1", "1.0", "null", "ß\u2028", "x" * 9000, "a\0b"])
     def test_odd_ids(self, path, name):
         with ledger(path) as opened:
             put(opened, done(name))
         with ledger(path) as opened:
             assert set(opened.known([name, "other"])) == {name}
             assert [one[0] for one in opened.records()] == [name]
+
+    def test_an_id_with_a_nul_is_not_the_one_before_it(self, path):
+        with ledger(path) as opened:
+            put(opened, done("a"))
+        with ledger(path) as opened:
+            assert opened.known(["a\0b"]) == {}
+            assert opened.entered(["a\0b"]) == set()
+            assert not opened.known(["a\0b", "a"])["a"].repeated
+        with ledger(path) as opened:
+            opened.known(["a\0b"])
+            assert list(opened.missing()) == [("a", 1)]
 
     def test_entered_marks_nothing(self, path):
         with ledger(path) as opened:
