@@ -154,7 +154,7 @@ class RayStream:
         return True
 
     def _parts(self, entries: list[Entry]) -> Iterator[list[Entry]]:
-        """Divide records into as much as a worker shall have at a time."""
+        """Divide records into as much work as a worker shall have at a time; they weigh no more than their group."""
         part: list[Entry] = []
         characters = 0
         for entry in entries:

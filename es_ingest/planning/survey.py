@@ -11,13 +11,14 @@ from es_ingest.planning.repeats import Repeats
 from es_ingest.planning.speed import Sample
 from es_ingest.progress import Shown
 from es_ingest.records import Malformed, Record
+from es_ingest.stream.content import weight
 from es_ingest.stream.making import chunks_of
 from medte_haystack.encoder import TokenSplitter
 from medte_haystack.errors import IndexContractError
-from medte_haystack.index import operation, source
+from medte_haystack.index import Chunk, operation, source
 
 _TOGETHER = 256  # records that are split in one go
-_CHARACTERS_TOGETHER = 1 << 20
+_WEIGHT_TOGETHER = 1 << 20
 _NAMED = 5  # malformed rows
 
 
@@ -56,7 +57,7 @@ class _Measured:
 
     of_records: list[int] = field(default_factory=list)
     of_chunks: list[int] = field(default_factory=list)
-    texts: list[str] = field(default_factory=list)
+    chunks: list[Chunk] = field(default_factory=list)
     text_bytes: int = 0
     refused: int = 0
 
@@ -100,7 +101,7 @@ def survey(
 
 def _groups(items: Iterable[Record | Malformed], found: Survey, most: int | None) -> Iterator[list[Record]]:
     group: list[Record] = []
-    characters = 0
+    weighs = 0
     for item in items:
         if isinstance(item, Malformed):
             found.malformed += 1
@@ -113,10 +114,10 @@ def _groups(items: Iterable[Record | Malformed], found: Survey, most: int | None
         found.records += 1
         found.repeats.add(item.id)
         group.append(item)
-        characters += len(item.text)
-        if len(group) == _TOGETHER or characters > _CHARACTERS_TOGETHER:
+        weighs += weight(item)
+        if len(group) == _TOGETHER or weighs > _WEIGHT_TOGETHER:
             yield group
-            group, characters = [], 0
+            group, weighs = [], 0
     if group:
         yield group
 
@@ -134,7 +135,7 @@ def _measure(group: list[Record], splitter: TokenSplitter, prefix: str) -> _Meas
     for record, whole, more, some in zip(group, found.of_records, before, pieces, strict=True):
         chunks = chunks_of(record, some)
         found.of_chunks += [whole] if len(some) == 1 else [more + next(of_pieces) for _ in some]
-        found.texts += [chunk.embedded_text for chunk in chunks]
+        found.chunks += chunks
         try:
             found.text_bytes += sum(len(operation("index", one.id, source(one, "")).body or b"") for one in chunks)
         except IndexContractError:
@@ -148,6 +149,6 @@ def _take(found: Survey, group: _Measured) -> int:
     found.of_chunks.add(group.of_chunks)
     found.text_bytes += group.text_bytes
     found.refused += group.refused
-    for text in group.texts:
-        found.sample.add(text)
+    for chunk in group.chunks:  # one at a time: each text repeats its title
+        found.sample.add(chunk.embedded_text)
     return sum(group.of_chunks)

@@ -19,6 +19,7 @@ from medte_haystack.encoder.tokenise import Tokeniser, Tokens, check_string
 _WINDOW_BATCHES = 16  # computed by each core; more gives longer runs of equal length, fewer gives results sooner
 _CHARACTERS_A_TOKEN = 4
 _WINDOW_TEXTS = 16_384
+_WINDOW_BESIDE = 1 << 22  # characters, where a window of texts has fewer
 
 
 T = TypeVar("T")
@@ -161,17 +162,23 @@ class Flow:
             yield window.batch(positions)
 
 
-def read_windows(texts: Iterable[str], backend: Backend) -> Iterator[list[str]]:
-    """Group texts into windows of some batches for each core."""
+def read_windows(
+    texts: Iterable[str], backend: Backend, beside: Callable[[], int] | None = None
+) -> Iterator[list[str]]:
+    """Group texts into windows of some batches for each core.
+
+    :param beside: Tells how many characters are kept beside the last text, which end a window too, if they are many.
+    """
     most = backend.token_budget * backend.parallel * _WINDOW_BATCHES * _CHARACTERS_A_TOKEN
     window: list[str] = []
-    characters = 0
+    characters = kept = 0
     for text in texts:
         window.append(text)
         characters += len(text)
-        if len(window) == _WINDOW_TEXTS or characters >= most:
+        kept += beside() if beside is not None else 0
+        if len(window) == _WINDOW_TEXTS or characters >= most or kept >= max(most, _WINDOW_BESIDE):
             yield window
-            window, characters = [], 0
+            window, characters, kept = [], 0, 0
     if window:
         yield window
 

@@ -91,6 +91,14 @@ def test_memory_does_not_grow_with_the_corpus(splitter):
     assert many - few < 8 * 15_000 + 500_000  # a hash of each id, and what the moment brings
 
 
+def test_nor_with_metadata(splitter):
+    tracemalloc.start()
+    survey((record(str(number), notes=f"{number:<300000}") for number in range(100)), splitter)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 10_000_000, "of 30 MB"
+
+
 def test_progress_is_told(splitter):
     told = []
 
