@@ -56,8 +56,9 @@ class Corpus:
 
     @property
     def mapping(self) -> dict[str, Any]:
-        """How records are made of it, JSON-able."""
-        return {} if self.fields is None else self.fields.to_dict()
+        """How records are made of it, JSON-able, by the names of the command's options."""
+        normalise = {"normalise": True} if self.normalise else {}
+        return ({} if self.fields is None else self.fields.to_dict()) | normalise
 
     @property
     def can_be_counted(self) -> bool:

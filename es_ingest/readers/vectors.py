@@ -4,7 +4,6 @@ A .npy file holds the vectors of all sources together, shape (rows, dim), in flo
 the n-th item that the sources give, malformed ones counted. It is read in blocks, and never held whole.
 """
 
-import json
 import math
 import os
 from collections.abc import Iterable, Iterator
@@ -171,7 +170,7 @@ def checked(items: Iterable[Record | Malformed], *, normalise: bool = False) -> 
         try:
             vector = _fitting(item.vector, dim, normalise=normalise)
         except ValueError as error:
-            yield Malformed(item.position, f"its vector {error}", _raw(item))
+            yield Malformed(item.position, f"its vector {error}", record=item)
         else:
             yield replace(item, vector=vector) if normalise else item
 
@@ -209,11 +208,3 @@ def _fitting(vector: "NDArray[np.float32]", dim: int, *, normalise: bool = False
     if not length:
         raise ValueError("has length 0, which no scaling makes 1")
     return (vector / length).astype(np.float32)
-
-
-def _raw(record: Record) -> str:
-    vector = None if record.vector is None else record.vector.tolist()
-    return json.dumps(
-        {"id": record.id, "title": record.title, "text": record.text, "meta": record.meta, "vector": vector},
-        default=str,
-    )

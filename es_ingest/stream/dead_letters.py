@@ -5,7 +5,7 @@ import datetime
 import json
 import os
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -76,9 +76,10 @@ class DeadLetters:
             letter["run"] = self._run
         if self.mapping:
             letter["mapping"] = self.mapping
-        if isinstance(item, Record):
-            letter["record"] = _plain(item)
-        elif item.raw is not None:
+        record = item if isinstance(item, Record) else item.record
+        if record is not None:
+            letter["record"] = _plain(record)
+        elif isinstance(item, Malformed) and item.raw is not None:
             letter["raw"] = item.raw
         with self._lock:
             self._put(letter)
@@ -120,27 +121,23 @@ def _append(file: IO[bytes], line: bytes) -> None:
         raise
 
 
-def read_letters(path: Path, job: str | None = None, but: Collection[str] = ()) -> Iterator[Record | Malformed]:
+def read_letters(path: Path) -> Iterator[Record | Malformed]:
     """Read the records of a file of dead letters, and the rows that were none.
 
+    :raises ReadError: If it is no such file.
+    """
+    return (item for _, item in letters_of(path))
+
+
+def letters_of(path: Path, job: str | None = None) -> Iterator[tuple[str, Record | Malformed]]:
+    """Do the same, each with the time at which its run began, "" where the letter does not say so.
+
     :param job: What was read; None takes all.
-    :param but: Places in the file that are passed over.
     :raises ReadError: If it is no such file.
     """
     for here, letter in _letters(path):
-        if job in (None, _job(letter)) and here not in but:
-            yield _item(here, letter)
-
-
-def times_of(path: Path) -> Iterator[tuple[str, str, str]]:
-    """Yield place in the file, id, and when the run began, of each record there that says so.
-
-    :raises ReadError: If it is no such file.
-    """
-    for here, letter in _letters(path):
-        record, time = letter.get("record"), letter.get("run")
-        if isinstance(record, dict) and isinstance(record.get("id"), str) and isinstance(time, str):
-            yield here, record["id"], time
+        if job in (None, _job(letter)):
+            yield str(letter.get("run") or ""), _item(here, letter)
 
 
 def jobs_of(path: Path) -> dict[str, dict[str, Any]]:

@@ -11,7 +11,7 @@ from xml.etree.ElementTree import fromstring
 
 import pytest
 
-from es_ingest.readers import pubmed
+from es_ingest.readers import pubmed, pubmed_parser
 from es_ingest.readers.streams import zstd
 from es_ingest.records import Malformed, ReadError, Record
 
@@ -522,7 +522,7 @@ def test_declared_encodings(tmp_path: Path, encoding: str) -> None:
 
 
 def test_an_article_over_the_limit_ends_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pubmed, "MAX_ARTICLE_BYTES", 100_000)
+    monkeypatch.setattr(pubmed_parser, "MAX_ARTICLE_BYTES", 100_000)
     path = tmp_path / "a.xml"
     found = items(path, whole(*(article(n, "x" * 99_000) for n in range(1, 6))))
     assert [item.position for item in found if isinstance(item, Record)] == [f"{path}#{n}" for n in range(1, 6)]
