@@ -1,4 +1,4 @@
-"""What every reader hands on: a record, a source row that is no record, and the error for a source nobody can read."""
+"""What every reader hands on: records, rows that are none, deletions; and the error for a source nobody can read."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -47,6 +47,21 @@ class Malformed:
     gap: bool = field(default=False, repr=False, compare=False)
     lacks: tuple[str, ...] | None = field(default=None, repr=False, compare=False)
     record: Record | None = field(default=None, repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """A source says that a record is no more, whichever source it came from; a later one of its id brings it back.
+
+    :param id: The record's.
+    :param position: Where the source says so, as in `Record.position`.
+    """
+
+    id: str
+    position: str
+
+
+Item = Record | Malformed | Deleted
 
 
 class ReadError(Exception):

@@ -32,7 +32,7 @@ def replay(
     """Write the records of a file of dead letters, as parts of the jobs that they come from.
 
     A row that was no record is read again, as it may have been mended there, by the reader and the mapping of fields of
-    its job. A record that a later run has written is left out: the letter is an older version of it.
+    its job. A record that a later run has written is left out, or whose deletion it has read: the letter is older.
 
     :param options: Its job and mapping are those of the letters. What still cannot be written goes to `options.dead`,
         and counts for all jobs together.
@@ -74,7 +74,9 @@ def _overtaken(ingester: Ingester, jobs: Iterable["JobLetters"], options: RunOpt
             if time and isinstance(item, Record) and reader.written_after(item.id, time)
         }
     if found:
-        logger.warning("%d records were left out: a later run has written another version of each", len(found))
+        logger.warning(
+            "%d records were left out: a later run has written another version of each, or removed it", len(found)
+        )
     return found
 
 

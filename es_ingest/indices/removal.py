@@ -1,11 +1,12 @@
 """Removes records from an index, and takes over what an index holds without a ledger."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from elasticsearch import Elasticsearch
 
 from es_ingest.indices.snapshot import pages
+from es_ingest.stream.ledger import Ledger
 from es_ingest.stream.stopping import Stop
 from medte_haystack.index import Operation, bulk, run
 from medte_haystack.index.contract import CHUNK_INDEX, PARENT_ID, chunk_id
@@ -28,6 +29,20 @@ def remove_records(
         operations = [Operation("delete", chunk_id(name, number)) for name, most in some for number in range(most)]
         result = run(client, bulk.write(index, operations, backoff=backoff), stop.patience(index))
         yield [name for name, _ in some], result.deleted
+
+
+def there(ids: Sequence[str], ledger: Ledger, unsettled: Mapping[str, int]) -> Iterator[tuple[str, int]]:
+    """Yield which of the records that sources delete are in the index perhaps, whoever brought them.
+
+    :param ledger: What it has; it takes note of all deletions.
+    :param unsettled: Records that may be there in part, and how many chunks of each at most.
+    :returns: Ids, and how many chunks each may have.
+    """
+    for first in range(0, len(ids), _PAGE):
+        some = ids[first : first + _PAGE]
+        ledger.deleted(some)
+        known = ledger.entered(some)
+        yield from ((name, most) for name in some if (most := max(known.get(name, 0), unsettled.get(name, 0))))
 
 
 def records_in(client: Elasticsearch, index: str) -> Iterator[list[tuple[str, int]]]:

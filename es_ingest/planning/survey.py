@@ -10,7 +10,7 @@ from es_ingest.planning.lengths import Lengths
 from es_ingest.planning.repeats import Repeats
 from es_ingest.planning.speed import Sample
 from es_ingest.progress import Shown
-from es_ingest.records import Malformed, Record
+from es_ingest.records import Deleted, Item, Malformed, Record
 from es_ingest.stream.content import weight
 from es_ingest.stream.making import chunks_of
 from medte_haystack.encoder import TokenSplitter
@@ -29,6 +29,7 @@ class Survey:
     :param records: Records read.
     :param refused: Records that cannot be stored, e.g. for a lone surrogate in their metadata.
     :param malformed: Rows that are no records; the first are named in `first_malformed`, by position and reason.
+    :param deletions: Records that the sources say are no more; those that they have as well are counted as records.
     :param text_bytes: Bytes of the chunks' documents as JSON, without vectors.
     :param of_records: Lengths of records as they would be encoded whole: prefix, title, text, special tokens.
     :param of_chunks: Lengths of chunks in the same way; the encoder cuts them at what the model takes.
@@ -42,6 +43,7 @@ class Survey:
     refused: int = 0
     malformed: int = 0
     first_malformed: list[tuple[str, str]] = field(default_factory=list)
+    deletions: int = 0
     text_bytes: int = 0
     of_records: Lengths = field(default_factory=Lengths)
     of_chunks: Lengths = field(default_factory=Lengths)
@@ -63,7 +65,7 @@ class _Measured:
 
 
 def survey(
-    items: Iterable[Record | Malformed],
+    items: Iterable[Item],
     splitter: TokenSplitter,
     prefix: str = "",
     *,
@@ -73,7 +75,7 @@ def survey(
 ) -> Survey:
     """Read a corpus as a run would.
 
-    :param items: Records, and rows that are none.
+    :param items: Records, rows that are none, and deletions.
     :param splitter: How texts are split.
     :param prefix: What the model wants before a passage.
     :param most: Most records to read.
@@ -99,7 +101,7 @@ def survey(
     return found
 
 
-def _groups(items: Iterable[Record | Malformed], found: Survey, most: int | None) -> Iterator[list[Record]]:
+def _groups(items: Iterable[Item], found: Survey, most: int | None) -> Iterator[list[Record]]:
     group: list[Record] = []
     weighs = 0
     for item in items:
@@ -107,6 +109,9 @@ def _groups(items: Iterable[Record | Malformed], found: Survey, most: int | None
             found.malformed += 1
             if len(found.first_malformed) < _NAMED:
                 found.first_malformed.append((item.position, item.reason))
+            continue
+        if isinstance(item, Deleted):
+            found.deletions += 1
             continue
         if found.records == most:
             found.complete = False

@@ -11,7 +11,10 @@ its title for its text, and no title beside it. Inline markup and formulas are f
 runs of white space that XML would lay out freely become one blank.
 
 `year` is the issue's, `pub_date` the day of electronic publication where there is one, else the issue's, as exact as
-it is known: 2024-05-07, 2024-05 or 2024. Citations that an update file deletes are no records; they are counted.
+it is known: 2024-05-07, 2024-05 or 2024.
+
+Citations that NLM deletes, in update files, are removed from the index by whichever run reads that: read update files
+in their order, and after the baseline.
 
 These files name a DTD, which is never fetched. One that declares anything itself (entities above all) is refused. An
 entity that only the DTD would define, such as &nbsp;, makes its article malformed, and the rest goes on.
@@ -19,10 +22,8 @@ entity that only the DTD would define, such as &nbsp;, makes its article malform
 
 import datetime
 import io
-import logging
 import re
 from collections.abc import Iterator
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, cast
 
 from es_ingest.readers.fields import TEXT_JOIN
@@ -31,13 +32,11 @@ from es_ingest.readers.pubmed_parser import ARTICLES, DELETED, ROOTS, Parser
 from es_ingest.readers.registry import Reader
 from es_ingest.readers.streams import label, open_bytes
 from es_ingest.readers.values import RowError, raw_bytes
-from es_ingest.records import Malformed, ReadError, Record
+from es_ingest.records import Deleted, Item, Malformed, ReadError, Record
 
 # The XML packages are imported where they are used: they would double what importing the readers costs.
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
-
-logger = logging.getLogger(__name__)
 
 _ROOT = ROOTS[0].encode()
 _NO_TITLE = "[not available]"  # stands where only the original title is known
@@ -51,8 +50,8 @@ _PMID = re.compile("[0-9]{1,18}")
 _BLANKS = re.compile("[ \t\r\n]+")  # XML's own: a no-break or thin space is text
 
 
-def read(source: str, fields: FieldMapping | None = None) -> Iterator[Record | Malformed]:  # noqa: ARG001
-    """Stream the articles of one PubMed file.
+def read(source: str, fields: FieldMapping | None = None) -> Iterator[Item]:  # noqa: ARG001
+    """Stream the articles of one PubMed file, and the deletions of others.
 
     :param source: An .xml file, plain, gzip or zstd, or "-" for standard input.
     :param fields: Not used; PubMed's fields are fixed.
@@ -66,7 +65,9 @@ def read(source: str, fields: FieldMapping | None = None) -> Iterator[Record | M
             failure = parser.step()  # what came before in the same chunk is complete all the same
             for element, entity in parser.take():
                 if element.tag == DELETED:
-                    deleted += len(element.findall("PMID"))
+                    for pmid in map(_text, element.iterfind("PMID")):
+                        deleted += 1
+                        yield _deletion(pmid, name)
                 else:
                     number += 1
                     yield _record(element, name, number, entity)
@@ -74,8 +75,6 @@ def read(source: str, fields: FieldMapping | None = None) -> Iterator[Record | M
                 raise ReadError(name, f"cannot be read: {failure}")
             if failure:
                 yield Malformed(f"{name}#{number + 1}", f"the rest of the file is lost: {failure}", gap=True)
-    if deleted:
-        logger.warning("%s: left out %d citations that NLM has deleted", PurePath(name).name, deleted)
 
 
 def again(raw: str, position: str, fields: FieldMapping | None = None) -> Iterator[Record | Malformed]:  # noqa: ARG001
@@ -85,10 +84,16 @@ def again(raw: str, position: str, fields: FieldMapping | None = None) -> Iterat
     while not parser.ended:
         if failure := parser.step():
             raise RowError(failure)
-        found += parser.take()
+        found += [one for one in parser.take() if one[0].tag != DELETED]
     if not found:
         raise RowError(f"holds no <{ARTICLES[0]}>")
-    return (_record(element, source, number, entity) for element, entity in found if element.tag != DELETED)
+    return (_record(element, source, number, entity) for element, entity in found)
+
+
+def _deletion(pmid: str, source: str) -> Deleted | Malformed:
+    if _PMID.fullmatch(pmid):
+        return Deleted(pmid, f"{source}#{pmid}")
+    return Malformed(source, f"a <{DELETED}> whose PMID is not a number")
 
 
 def _record(article: "Element", source: str, number: int | str, entity: str) -> Record | Malformed:
@@ -228,7 +233,8 @@ def _begins(data: bytes) -> bool:
 
 READER = Reader(
     name="pubmed",
-    description="PubMed/MEDLINE XML as NLM publishes it: one record per article, with its abstract",
+    description="PubMed/MEDLINE XML as NLM publishes it: one record per article, with its abstract;"
+    " citations that update files delete are removed",
     source="a PubmedArticleSet .xml file, plain, .gz or .zst, or - for standard input",
     read=read,
     accepts=lambda path: _NAME.fullmatch(path.name) is not None and not path.is_dir(),

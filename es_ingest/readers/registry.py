@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from es_ingest.readers.mapping import FieldMapping
-from es_ingest.records import Malformed, Record
+from es_ingest.records import Item, Malformed, Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Reader:
     name: str
     description: str
     source: str
-    read: Callable[[str, FieldMapping | None], Iterator[Record | Malformed]]
+    read: Callable[[str, FieldMapping | None], Iterator[Item]]
     accepts: Callable[[Path], bool]
     mapped: bool = False
     stdin: bool = False

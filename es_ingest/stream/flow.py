@@ -16,7 +16,7 @@ from elasticsearch import Elasticsearch
 from numpy.typing import NDArray
 
 from es_ingest.progress import Shown
-from es_ingest.records import Malformed, ReadError, Record
+from es_ingest.records import Item, ReadError
 from es_ingest.stream.ahead import ahead
 from es_ingest.stream.content import beside_text
 from es_ingest.stream.dead_letters import DeadLetters
@@ -51,9 +51,14 @@ class RunStream(Protocol):
         """Records that may be there in part, and how many chunks of each at most."""
         ...
 
+    @property
+    def deleted(self) -> set[str]:
+        """Records that the sources say are no more."""
+        ...
+
     def write(
         self,
-        items: Iterable[Record | Malformed],
+        items: Iterable[Item],
         client: Elasticsearch,
         index: str,
         backoff: bulk.Backoff,
@@ -103,9 +108,14 @@ class Stream:
         """Records that may be there in part; see :class:`Intake`."""
         return self._intake.unsettled
 
+    @property
+    def deleted(self) -> set[str]:
+        """Records that the sources say are no more; see :class:`Intake`."""
+        return self._intake.deleted
+
     def write(
         self,
-        items: Iterable[Record | Malformed],
+        items: Iterable[Item],
         client: Elasticsearch,
         index: str,
         backoff: bulk.Backoff,
@@ -144,7 +154,7 @@ class Stream:
         self._intake.take(writer.written, writer.concurrency.highest)
         self._summary.encoder_waited = self._waited
 
-    def _prepare(self, items: Iterable[Record | Malformed]) -> Iterator[list[Placed]]:
+    def _prepare(self, items: Iterable[Item]) -> Iterator[list[Placed]]:
         """Leave out what the index has, and split the rest; runs in a thread of its own."""
         for group in self._intake.groups(items):
             yield list(self._split(self._intake.entries(group)))

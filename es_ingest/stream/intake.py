@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
-from es_ingest.records import Malformed, ReadError, Record
+from es_ingest.records import Deleted, Item, Malformed, ReadError, Record
 from es_ingest.stream.content import content_hash, weight
 from es_ingest.stream.dead_letters import DeadLetters
 from es_ingest.stream.entries import Entry
@@ -34,11 +34,13 @@ class Intake:
     :ivar unfit: Records that cannot be stored, so far.
     :ivar unsettled: Records that may be there in part: of an interrupted run and not met by this one, or refused by the
         server; and how many chunks of each at most.
+    :ivar deleted: Records that the sources say are no more, so far, and that did not come again.
     """
 
     def __init__(self, making: Making, ledger: Ledger, dead: DeadLetters, summary: Summary) -> None:
         self.unfit = 0
         self.unsettled = ledger.unsettled()
+        self.deleted: set[str] = set()
         self._making = making
         self._ledger = ledger
         self._dead = dead
@@ -48,7 +50,7 @@ class Intake:
         self._sweep_at = _TOGETHER
         self._unswept = 0  # weight of what was read since the last time
 
-    def groups(self, items: Iterable[Record | Malformed]) -> Iterator[list[Record]]:
+    def groups(self, items: Iterable[Item]) -> Iterator[list[Record]]:
         """Put records together that differ in their ids; they weigh little, but for the last one perhaps.
 
         :raises ReadError: If a source cannot be read; what came before is given.
@@ -58,6 +60,9 @@ class Intake:
         weighs = 0
         try:
             for item in items:
+                if isinstance(item, Deleted):
+                    self.deleted.add(item.id)
+                    continue
                 self._summary.read += 1
                 if isinstance(item, Malformed):
                     self._malformed(item)
@@ -66,6 +71,8 @@ class Intake:
                 if full or item.id in ids:  # a later version of a record is compared with the earlier one
                     yield group
                     group, ids, weighs = [], set(), 0
+                if self.deleted:
+                    self.deleted.discard(item.id)
                 group.append(item)
                 ids.add(item.id)
                 own = weight(item)

@@ -12,7 +12,7 @@ import pytest
 from es_ingest.readers import FieldMapping, read, vectors
 from es_ingest.readers.fields import RowMapper
 from es_ingest.readers.vectors import VectorFile, checked
-from es_ingest.records import Malformed, ReadError, Record
+from es_ingest.records import Deleted, Malformed, ReadError, Record
 
 MAPPED = FieldMapping(vector="v")
 EXACT = [[0.5, -0.25, 2.0], [1.0, 0.0, 65504.0]]  # in every type of float
@@ -299,6 +299,13 @@ class TestOfAFileBeside:
             tracemalloc.stop()
         assert count == 20_000
         assert peak < 5 * vectors._BLOCK_BYTES
+
+    def test_a_deletion_takes_no_vector(self, tmp_path: Path) -> None:
+        np.save(npy := tmp_path / "v.npy", np.eye(2, dtype=np.float32))
+        gone = Deleted("x", "f:x")
+        a, deleted, b = checked(VectorFile.of(npy).pair([record("a"), gone, record("b")]))
+        assert deleted is gone
+        assert [one.vector.tolist() for one in (a, b) if isinstance(one, Record)] == [[1, 0], [0, 1]]
 
 
 class TestChecked:
