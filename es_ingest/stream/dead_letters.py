@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from es_ingest.records import Malformed, ReadError, Record
 from es_ingest.stream.content import as_json
@@ -182,10 +183,15 @@ def _item(here: str, letter: dict[str, Any]) -> Record | Malformed:
             str(stored["text"]),
             dict(stored["meta"]),
             position,
-            None if vector is None else np.frombuffer(base64.b64decode(vector), dtype="<f4"),
+            None if vector is None else _vector(vector),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ReadError(here, f"is no dead letter ({type(error).__name__}: {error})") from error
+
+
+def _vector(stored: str | list[float]) -> NDArray[np.float32]:
+    """Return a vector as it is kept, or as a list, which who mends it may write."""
+    return np.array(stored, "<f4") if isinstance(stored, list) else np.frombuffer(base64.b64decode(stored), "<f4")
 
 
 def _plain(record: Record) -> dict[str, Any]:

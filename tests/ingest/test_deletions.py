@@ -24,17 +24,20 @@ LONG = " ".join(["A sentence of an abstract that is longer than what the model t
 
 
 @pytest.fixture
-def run(es_ingest, index, tmp_path):
+def plain(es_ingest, index):
+    """Runs the command over files."""
+    options = ("--format", "pubmed", "--index", index, "--model", "minilm", "--chunk-tokens", "100")
+    return lambda *arguments: es_ingest("run", *arguments, *options)
+
+
+@pytest.fixture
+def run(plain, tmp_path):
     """Runs over files of what is given, and returns the summary; a second time they are as they were."""
 
     def call(*options, **files):
         for name, parts in files.items():
             (tmp_path / f"{name}.xml").write_text(f"<PubmedArticleSet>{''.join(parts)}</PubmedArticleSet>")
-        names = [f"{name}.xml" for name in files]
-        done = es_ingest(
-            *["run", *names, "--format", "pubmed", "--index", index, "--model", "minilm", "--chunk-tokens", "100"],
-            *["--json", *options],
-        )
+        done = plain(*(f"{name}.xml" for name in files), "--json", *options)
         assert done.returncode in (0, 3), done.stderr
         return json.loads(done.stdout)
 
@@ -61,7 +64,7 @@ def holds(client, index, tmp_path):
     return look
 
 
-def test_what_another_job_brought(run, stored, holds, es_ingest, index):
+def test_what_another_job_brought(run, plain, stored, holds, tmp_path):
     run(baseline=[article(1, "One."), article(2, LONG), article(3, "Three.")])
     update = {"update": [article(4, "Four."), deletion(2, 99)]}
     first = run(**update)
@@ -71,8 +74,9 @@ def test_what_another_job_brought(run, stored, holds, es_ingest, index):
     assert holds()
     again = run(**update)
     assert (again["deleted"], again["removed"], again["unchanged"]) == (0, 0, 1)
-    told = es_ingest("run", "update.xml", "--format", "pubmed", "--index", index, "--model", "minilm")
-    assert "deleted" not in told.stdout
+    assert not plain("update.xml").stdout.count("deleted")
+    (tmp_path / "another.xml").write_text(f"<PubmedArticleSet>{deletion(1)}</PubmedArticleSet>")
+    assert "\ndeleted       1 records that the sources say are no more were removed\n" in plain("another.xml").stdout
 
 
 def test_what_the_same_run_brought_and_what_comes_again(run, stored, holds):
@@ -117,10 +121,10 @@ def test_a_letter_of_before_does_not_bring_it_back(run, stored, es_ingest, index
     assert "1 records were left out: a later run has written another version of each" in done.stderr
 
 
-def test_a_run_that_is_not_whole_deletes_nothing_yet(run, stored, tmp_path, es_ingest, index):
+def test_a_run_that_is_not_whole_deletes_nothing_yet(run, plain, stored, tmp_path):
     run(a=[article(1, "One."), article(2, "Two.")])
     (tmp_path / "b.xml").write_text(f"<PubmedArticleSet>{article(3, 'Three.')}{deletion(2)}</PubmedArticleSet>")
     (tmp_path / "no.xml").write_text("<html/>")
-    done = es_ingest("run", "b.xml", "no.xml", "--format", "pubmed", "--index", index, "--model", "minilm")
+    done = plain("b.xml", "no.xml")
     assert done.returncode == 7
     assert stored() == {"1", "2", "3"}
