@@ -9,7 +9,7 @@ from typing import Any
 from es_ingest.readers import FieldMapping, can_be_read_twice, detect, job_of, read, rows
 from es_ingest.readers.streams import label
 from es_ingest.readers.vectors import VectorFile, checked
-from es_ingest.records import Malformed, ReadError, Record
+from es_ingest.records import Item, Malformed, ReadError, Record
 from medte_haystack.errors import IndexContractError
 from medte_haystack.index import check_vector
 
@@ -56,8 +56,9 @@ class Corpus:
 
     @property
     def mapping(self) -> dict[str, Any]:
-        """How records are made of it, JSON-able."""
-        return {} if self.fields is None else self.fields.to_dict()
+        """How records are made of it, JSON-able, by the names of the command's options."""
+        normalise = {"normalise": True} if self.normalise else {}
+        return ({} if self.fields is None else self.fields.to_dict()) | normalise
 
     @property
     def can_be_counted(self) -> bool:
@@ -69,8 +70,8 @@ class Corpus:
         """Whether its records bring ready-made vectors."""
         return self.vectors is not None or (self.fields is not None and self.fields.vector is not None)
 
-    def read(self) -> Iterator[Record | Malformed]:
-        """Stream its records; see :func:`es_ingest.readers.read`.
+    def read(self) -> Iterator[Item]:
+        """Stream its records, and deletions of records; see :func:`es_ingest.readers.read`.
 
         Those with ready-made vectors all have one: finite, and of the first one's size.
 
@@ -83,13 +84,13 @@ class Corpus:
         return checked(items, normalise=self.normalise) if self.brings_vectors else items
 
     def rows(self) -> Iterator[object]:
-        """Stream something for each item that :meth:`read` gives, to count them.
+        """Stream something for each row that :meth:`read` gives, to count them.
 
         :raises ReadError: If a source is missing or cannot be read.
         """
         return rows(self.sources, self.format, self.fields)
 
-    def begin(self) -> tuple[int | None, Iterator[Record | Malformed]]:
+    def begin(self) -> tuple[int | None, Iterator[Item]]:
         """Read as far as the first record, so that what cannot be read or written at all is told before all else.
 
         :returns: Dimensions of the ready-made vectors, None if there are none; and what :meth:`read` gives.
@@ -100,7 +101,7 @@ class Corpus:
         if file is not None and self.can_be_counted:
             file.check_rows(sum(1 for _ in self.rows()))
         items = self.read()
-        begun: list[Record | Malformed] = []
+        begun: list[Item] = []
         for item in islice(items, _LOOKED_AT if self.brings_vectors else 1):
             begun.append(item)
             if isinstance(item, Record):
@@ -112,7 +113,7 @@ class Corpus:
             return _dim_of(first), chain(begun, items)
         if file is not None:
             return file.dim, chain(begun, items)
-        why = "it is empty" if first is None else f"{first.position}: {first.reason}"
+        why = f"{first.position}: {first.reason}" if isinstance(first, Malformed) else "it is empty"
         raise ReadError(label(self.sources[0]), f"has no record that tells the dimensions of the vectors ({why})")
 
 

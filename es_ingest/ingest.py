@@ -11,9 +11,9 @@ from typing import Any
 from elasticsearch import ApiError, Elasticsearch, TransportError
 
 from es_ingest.indices.loading import begin_loading, end_loading
-from es_ingest.indices.removal import records_in, remove_records
+from es_ingest.indices.removal import records_in, remove_records, there
 from es_ingest.progress import Shown
-from es_ingest.records import Malformed, Record
+from es_ingest.records import Item
 from es_ingest.stream.dead_letters import DeadLetters
 from es_ingest.stream.flow import RunStream, Stream
 from es_ingest.stream.ledger import Ledger
@@ -159,7 +159,7 @@ class Ingester:
 
     def run(
         self,
-        items: Iterable[Record | Malformed],
+        items: Iterable[Item],
         progress: Shown | None = None,
         options: RunOptions = RunOptions(),
         stop: Stop | None = None,
@@ -170,7 +170,7 @@ class Ingester:
         else goes on. Writing the same records again changes nothing, since ids derive from the records'. A record that
         has become shorter loses the chunks that it no longer has.
 
-        :param items: Records, and rows that are none.
+        :param items: Records, rows that are none, and deletions, which are carried out at the end.
         :param progress: Is told the totals.
         :param stop: Ends the run early; what is under way is still written.
         :raises ReadError: If a source cannot be read; what came before is written.
@@ -254,7 +254,13 @@ class Ingester:
         *,
         delete_missing: bool,
     ) -> None:
-        """Remove what the sources no longer have; they have been read to their end."""
+        """Remove what the sources delete or no longer have; they have been read to their end."""
+        deleted = there(sorted(stream.deleted), ledger, stream.unsettled)
+        for records, chunks in remove_records(self.client, self.info.name, deleted, ledger, backoff, stop):
+            summary.deleted += records
+            summary.removed += chunks
+        for name in stream.deleted:
+            stream.unsettled.pop(name, None)
         if delete_missing and (summary.malformed or not summary.read):
             reason = f"{summary.malformed} rows cannot be read" if summary.malformed else "the sources are empty"
             logger.warning("nothing missing was removed: %s, so it cannot be told what is missing", reason)

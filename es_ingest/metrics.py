@@ -19,6 +19,7 @@ _FIGURES = {
     "records": "Records of which the server has acknowledged all chunks",
     "written": "Chunks the server has acknowledged",
     "removed": "Chunks removed",
+    "deleted": "Records removed because the sources say that they are no more",
     "malformed": "Source rows that are no records",
     "refused": "Records that were refused",
     "retried": "Rejected chunks that were sent again",

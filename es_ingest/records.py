@@ -1,4 +1,4 @@
-"""What every reader hands on: a record, a source row that is no record, and the error for a source nobody can read."""
+"""What every reader hands on: records, rows that are none, deletions; and the error for a source nobody can read."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,7 @@ class Malformed:
     :param position: Where the row is, as in `Record.position`.
     :param reason: What is wrong with it. Names fields and types, never holds document text.
     :param raw: The row as it stands in the source, for the dead letters alone; None where it cannot be had.
+    :param record: What it would be, where a record was made of it and does not fit; then the dead letters keep that.
     :param gap: Whether it may stand for several rows, as the rest of a broken file does: what comes next is not
         known to be the next row.
     :param lacks: Which fields the row lacks of those that the mapping needs, in words; None where that is not known.
@@ -45,6 +46,22 @@ class Malformed:
     raw: str | None = field(default=None, repr=False, compare=False)
     gap: bool = field(default=False, repr=False, compare=False)
     lacks: tuple[str, ...] | None = field(default=None, repr=False, compare=False)
+    record: Record | None = field(default=None, repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """A source says that a record is no more, whichever source it came from; a later one of its id brings it back.
+
+    :param id: The record's.
+    :param position: Where the source says so, as in `Record.position`.
+    """
+
+    id: str
+    position: str
+
+
+Item = Record | Malformed | Deleted
 
 
 class ReadError(Exception):

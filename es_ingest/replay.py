@@ -1,7 +1,7 @@
 """Dead letters once more: what has been mended, and what the server would take by now."""
 
-import json
 import logging
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,12 @@ from elasticsearch import Elasticsearch
 
 from es_ingest.ingest import Ingester, RunOptions
 from es_ingest.progress import Shown
-from es_ingest.readers.fields import RowMapper
-from es_ingest.readers.mapping import FieldMapping
+from es_ingest.readers import FORMATS, FieldMapping
+from es_ingest.readers.values import RowError
+from es_ingest.readers.vectors import checked
 from es_ingest.records import Malformed, Record
 from es_ingest.search import model_for, readable_index
-from es_ingest.stream.dead_letters import jobs_of, read_letters, times_of
+from es_ingest.stream.dead_letters import jobs_of, letters_of
 from es_ingest.stream.ledger_reader import read_ledger
 from es_ingest.stream.stopping import Stop
 from es_ingest.stream.summary import Summary
@@ -22,14 +23,16 @@ from medte_haystack.encoder import Encoder
 
 logger = logging.getLogger(__name__)
 
+_AT_THE_SOURCE = "mend the source and run its command again"
+
 
 def replay(
     ingester: Ingester, letters: Path, options: RunOptions, progress: Shown | None = None, stop: Stop | None = None
 ) -> Summary:
     """Write the records of a file of dead letters, as parts of the jobs that they come from.
 
-    A row that was no record is read again, as it may have been mended there: as JSON, by its job's mapping of fields.
-    A record that a later run has written is left out: the letter is an older version of it.
+    A row that was no record is read again, as it may have been mended there, by the reader and the mapping of fields of
+    its job. A record that a later run has written is left out, or whose deletion it has read: the letter is older.
 
     :param options: Its job and mapping are those of the letters. What still cannot be written goes to `options.dead`,
         and counts for all jobs together.
@@ -43,11 +46,12 @@ def replay(
         if options.watch is not None:
             options.watch(summary if total is None else total + summary)
 
-    older = _overtaken(ingester, letters, options)
-    for job, mapping in (jobs_of(letters) or {"": {}}).items():
-        mapper = RowMapper(FieldMapping.from_dict(mapping))
-        mended = (_mended(item, mapper) for item in read_letters(letters, job, older))
-        own = replace(options, job=job, mapping=mapping, dead_before=total.failed if total else 0, watch=watch)
+    encodes = ingester.making.encoder is not None
+    jobs = {job: JobLetters(letters, job, how, encodes=encodes) for job, how in (jobs_of(letters) or {"": {}}).items()}
+    older = _overtaken(ingester, jobs.values(), options)
+    for job, read in jobs.items():
+        mended = (item for time, item in read if isinstance(item, Malformed) or (time, item.id) not in older)
+        own = replace(options, job=job, mapping=read.mapping, dead_before=total.failed if total else 0, watch=watch)
         done = ingester.run(mended, progress, own, stop)
         total = done if total is None else total + done
         if done.interrupted:
@@ -56,16 +60,23 @@ def replay(
     return total
 
 
-def _overtaken(ingester: Ingester, letters: Path, options: RunOptions) -> set[str]:
-    """Return the places of letters whose records were written by runs that began later."""
+def _overtaken(ingester: Ingester, jobs: Iterable["JobLetters"], options: RunOptions) -> set[tuple[str, str]]:
+    """Return the times and ids of letters whose records were written by runs that began later."""
     target = ingester.target()
     path = options.ledger_of(target)
     if path is None or not path.is_file():
         return set()
     with read_ledger(path, target) as reader:
-        found = {here for here, name, time in times_of(letters) if reader.written_after(name, time)}
+        found = {
+            (time, item.id)
+            for job in jobs
+            for time, item in job
+            if time and isinstance(item, Record) and reader.written_after(item.id, time)
+        }
     if found:
-        logger.warning("%d records were left out: a later run has written another version of each", len(found))
+        logger.warning(
+            "%d records were left out: a later run has written another version of each, or removed it", len(found)
+        )
     return found
 
 
@@ -89,12 +100,42 @@ def ingester_of(
     return Ingester(client, index, encoder, chunk_tokens=made_by.chunk_tokens, chunk_overlap=overlap)
 
 
-def _mended(item: Record | Malformed, mapper: RowMapper) -> Record | Malformed:
-    if isinstance(item, Record) or item.raw is None:
-        return item
-    try:
-        row: Any = json.loads(item.raw)
-    except (ValueError, RecursionError):
-        return item
-    found = mapper(row, item.position) if isinstance(row, dict) else item
-    return replace(found, raw=item.raw) if isinstance(found, Malformed) else found
+class JobLetters:
+    """The letters of one job: records as they are kept, and rows that were none as their format's reader reads them.
+
+    Iterated over, it gives the time at which the letter's run began, and the record or what is wrong with it still.
+
+    :param letters: The file.
+    :param job: What was read; its first word is the format.
+    :param mapping: How records were made of it.
+    :param encodes: Whether a model makes the vectors; else each record must bring its own.
+    """
+
+    def __init__(self, letters: Path, job: str, mapping: Mapping[str, Any], *, encodes: bool) -> None:
+        self.mapping = mapping
+        self._letters = letters
+        self._job = job
+        self._reader = FORMATS.get(job.partition(" ")[0])
+        self._fields = FieldMapping.from_dict(mapping) if self._reader and self._reader.mapped else None
+        self._encodes = encodes
+
+    def __iter__(self) -> Iterator[tuple[str, Record | Malformed]]:
+        for time, item in letters_of(self._letters, self._job):
+            yield from ((time, one) for one in ([item] if isinstance(item, Record) else self._again(item)))
+
+    def _again(self, row: Malformed) -> Iterator[Record | Malformed]:
+        again = self._reader.again if self._reader else None
+        if row.raw is None or again is None:
+            yield row if row.reason.endswith(_AT_THE_SOURCE) else replace(row, reason=f"{row.reason}; {_AT_THE_SOURCE}")
+            return
+        try:
+            normalise = bool(self.mapping.get("normalise"))
+            for one in checked(again(row.raw, row.position, self._fields), normalise=normalise):
+                if isinstance(one, Malformed):
+                    yield replace(one, raw=row.raw if one.raw is None and one.record is None else one.raw)
+                elif one.vector is None and not self._encodes:
+                    yield replace(row, reason=f"its vector is in a file beside the source; {_AT_THE_SOURCE}")
+                else:
+                    yield one
+        except RowError as error:
+            yield replace(row, reason=str(error))

@@ -86,6 +86,8 @@ def print_summary(summary: Summary, switch: Switch | None = None, *, as_json: bo
         rows["interrupted"] = "before the sources' end; the same command again goes on"
     if summary.missing:
         rows["missing"] = f"{summary.missing:,} records that the sources no longer have were removed"
+    if summary.deleted:
+        rows["deleted"] = f"{summary.deleted:,} records that the sources say are no more were removed"
     if switch:
         rows["alias"] = switched(switch)
     for name, value in rows.items():

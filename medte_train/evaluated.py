@@ -88,7 +88,7 @@ def _of_file(path: str) -> Iterator[Row]:
             if isinstance(row.get("anchor_keys"), Mapping):  # of a pair
                 yield _of_values({"keys": row["anchor_keys"]})
     else:
-        yield from map(_of_record, _good(read([path], detect([path]))))
+        yield from (_of_record(one) for one in _good(read([path], detect([path]))) if isinstance(one, Record))
 
 
 def _good(rows: Iterable[T | Malformed]) -> Iterator[T]:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
-from es_ingest.records import Malformed, Record
+from es_ingest.records import Item, Malformed, Record
 from medte_haystack.training.pairs import Pair
 from medte_train.tally import Tally
 
@@ -28,16 +28,16 @@ _HEADING = re.compile(r"^[A-Z][A-Z ,/&-]{3,}:\s*")  # of a structured abstract's
 _REPORTED = 5  # malformed rows that are named one by one
 
 
-def records_of(items: Iterable[Record | Malformed], tally: Tally) -> Iterator[Record]:
-    """Stream the records, and count them and the rows that are none."""
+def records_of(items: Iterable[Item], tally: Tally) -> Iterator[Record]:
+    """Stream the records, and count them and the rows that are none; deletions are passed over."""
     for item in items:
         if isinstance(item, Malformed):
             tally.malformed += 1
             if tally.malformed <= _REPORTED:
                 logger.warning("%s: left out: %s", item.position, item.reason)
-            continue
-        tally.records += 1
-        yield item
+        elif isinstance(item, Record):
+            tally.records += 1
+            yield item
 
 
 def field_pairs(

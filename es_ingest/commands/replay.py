@@ -30,7 +30,7 @@ def replay(
     log_format: given.LogFormat = "text",
     config: given.Config = None,  # noqa: ARG001  its callback has read it
 ) -> None:
-    """Write the records of a file of dead letters; rows that were no records are read again, as JSON."""
+    """Write the records of a file of dead letters; rows that were no records are read again."""
     console = notes_to_stderr(quiet, log_format)
     with reported():
         from es_ingest.cluster import open_cluster

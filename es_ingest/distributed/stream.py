@@ -18,7 +18,7 @@ from es_ingest.distributed.groups import Groups
 from es_ingest.distributed.job import Job
 from es_ingest.distributed.messages import Destination, Done, Failed, Given, Made, Note, Recipe
 from es_ingest.progress import Shown
-from es_ingest.records import Malformed, ReadError, Record
+from es_ingest.records import Item, ReadError
 from es_ingest.stream.ahead import ahead
 from es_ingest.stream.dead_letters import DeadLetters
 from es_ingest.stream.entries import Entry
@@ -85,9 +85,14 @@ class RayStream:
         """Records that may be there in part; see :class:`~es_ingest.stream.intake.Intake`."""
         return self._intake.unsettled
 
+    @property
+    def deleted(self) -> set[str]:
+        """Records that the sources say are no more; see :class:`~es_ingest.stream.intake.Intake`."""
+        return self._intake.deleted
+
     def write(
         self,
-        items: Iterable[Record | Malformed],
+        items: Iterable[Item],
         client: Elasticsearch,  # noqa: ARG002  workers have their own
         index: str,
         backoff: bulk.Backoff,
@@ -132,7 +137,7 @@ class RayStream:
             self._tell()
             yield group
 
-    def _parts_of(self, items: Iterable[Record | Malformed]) -> Iterator[list[Entry]]:
+    def _parts_of(self, items: Iterable[Item]) -> Iterator[list[Entry]]:
         """Leave out what the index has; runs in a thread of its own."""
         for group in self._intake.groups(items):
             if not self._wait_for([record.id for record in group]):
@@ -154,7 +159,7 @@ class RayStream:
         return True
 
     def _parts(self, entries: list[Entry]) -> Iterator[list[Entry]]:
-        """Divide records into as much as a worker shall have at a time."""
+        """Divide records into as much work as a worker shall have at a time; they weigh no more than their group."""
         part: list[Entry] = []
         characters = 0
         for entry in entries:

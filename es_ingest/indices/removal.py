@@ -1,6 +1,6 @@
 """Removes records from an index, and takes over what an index holds without a ledger."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from elasticsearch import Elasticsearch
@@ -54,6 +54,20 @@ def _refused(index: str, failures: Sequence[Failure], records: int) -> BulkWrite
         index=index,
         unacknowledged=[one.id for one in failures],
     )
+
+
+def there(ids: Sequence[str], ledger: Ledger, unsettled: Mapping[str, int]) -> Iterator[tuple[str, int]]:
+    """Yield which of the records that sources delete are in the index perhaps, whoever brought them.
+
+    :param ledger: What it has; it takes note of all deletions.
+    :param unsettled: Records that may be there in part, and how many chunks of each at most.
+    :returns: Ids, and how many chunks each may have.
+    """
+    for first in range(0, len(ids), _PAGE):
+        some = ids[first : first + _PAGE]
+        ledger.deleted(some)
+        known = ledger.entered(some)
+        yield from ((name, most) for name in some if (most := max(known.get(name, 0), unsettled.get(name, 0))))
 
 
 def records_in(client: Elasticsearch, index: str) -> Iterator[list[tuple[str, int]]]:

@@ -102,6 +102,7 @@ class Plan:
             "malformed": found.malformed,
             "first_malformed": [{"position": position, "reason": reason} for position, reason in found.first_malformed],
             "refused": found.refused,
+            "deletions": found.deletions,
             "repeated": found.repeats.count,
             "repeated_is_exact": found.repeats.exact,
             "chunks": self.chunks,

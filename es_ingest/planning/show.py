@@ -53,6 +53,8 @@ def _counts(plan: Plan) -> Iterator[tuple[str, str]]:
     yield from (("", f"{position}: {reason}") for position, reason in found.first_malformed)
     if found.refused:
         yield "refused", f"{found.refused:,} records, which cannot be stored"
+    if found.deletions:
+        yield "deletions", f"{found.deletions:,}; a run removes these records, wherever they came from"
     repeated, about = found.repeats.count, "" if found.repeats.exact else "about "
     yield "repeated ids", f"{about}{repeated:,}" + ("; the last record of each counts" if repeated else "")
     overlap = f" with {plan.splitter.overlap} of overlap" if plan.splitter.overlap else ""

@@ -10,14 +10,15 @@ from es_ingest.planning.lengths import Lengths
 from es_ingest.planning.repeats import Repeats
 from es_ingest.planning.speed import Sample
 from es_ingest.progress import Shown
-from es_ingest.records import Malformed, Record
+from es_ingest.records import Deleted, Item, Malformed, Record
+from es_ingest.stream.content import weight
 from es_ingest.stream.making import chunks_of
 from medte_haystack.encoder import TokenSplitter
 from medte_haystack.errors import IndexContractError
-from medte_haystack.index import operation, source
+from medte_haystack.index import Chunk, operation, source
 
 _TOGETHER = 256  # records that are split in one go
-_CHARACTERS_TOGETHER = 1 << 20
+_WEIGHT_TOGETHER = 1 << 20
 _NAMED = 5  # malformed rows
 
 
@@ -28,6 +29,7 @@ class Survey:
     :param records: Records read.
     :param refused: Records that cannot be stored, e.g. for a lone surrogate in their metadata.
     :param malformed: Rows that are no records; the first are named in `first_malformed`, by position and reason.
+    :param deletions: Records that the sources say are no more; those that they have as well are counted as records.
     :param text_bytes: Bytes of the chunks' documents as JSON, without vectors.
     :param of_records: Lengths of records as they would be encoded whole: prefix, title, text, special tokens.
     :param of_chunks: Lengths of chunks in the same way; the encoder cuts them at what the model takes.
@@ -41,6 +43,7 @@ class Survey:
     refused: int = 0
     malformed: int = 0
     first_malformed: list[tuple[str, str]] = field(default_factory=list)
+    deletions: int = 0
     text_bytes: int = 0
     of_records: Lengths = field(default_factory=Lengths)
     of_chunks: Lengths = field(default_factory=Lengths)
@@ -56,13 +59,13 @@ class _Measured:
 
     of_records: list[int] = field(default_factory=list)
     of_chunks: list[int] = field(default_factory=list)
-    texts: list[str] = field(default_factory=list)
+    chunks: list[Chunk] = field(default_factory=list)
     text_bytes: int = 0
     refused: int = 0
 
 
 def survey(
-    items: Iterable[Record | Malformed],
+    items: Iterable[Item],
     splitter: TokenSplitter,
     prefix: str = "",
     *,
@@ -72,7 +75,7 @@ def survey(
 ) -> Survey:
     """Read a corpus as a run would.
 
-    :param items: Records, and rows that are none.
+    :param items: Records, rows that are none, and deletions.
     :param splitter: How texts are split.
     :param prefix: What the model wants before a passage.
     :param most: Most records to read.
@@ -98,14 +101,17 @@ def survey(
     return found
 
 
-def _groups(items: Iterable[Record | Malformed], found: Survey, most: int | None) -> Iterator[list[Record]]:
+def _groups(items: Iterable[Item], found: Survey, most: int | None) -> Iterator[list[Record]]:
     group: list[Record] = []
-    characters = 0
+    weighs = 0
     for item in items:
         if isinstance(item, Malformed):
             found.malformed += 1
             if len(found.first_malformed) < _NAMED:
                 found.first_malformed.append((item.position, item.reason))
+            continue
+        if isinstance(item, Deleted):
+            found.deletions += 1
             continue
         if found.records == most:
             found.complete = False
@@ -113,10 +119,10 @@ def _groups(items: Iterable[Record | Malformed], found: Survey, most: int | None
         found.records += 1
         found.repeats.add(item.id)
         group.append(item)
-        characters += len(item.text)
-        if len(group) == _TOGETHER or characters > _CHARACTERS_TOGETHER:
+        weighs += weight(item)
+        if len(group) == _TOGETHER or weighs > _WEIGHT_TOGETHER:
             yield group
-            group, characters = [], 0
+            group, weighs = [], 0
     if group:
         yield group
 
@@ -134,7 +140,7 @@ def _measure(group: list[Record], splitter: TokenSplitter, prefix: str) -> _Meas
     for record, whole, more, some in zip(group, found.of_records, before, pieces, strict=True):
         chunks = chunks_of(record, some)
         found.of_chunks += [whole] if len(some) == 1 else [more + next(of_pieces) for _ in some]
-        found.texts += [chunk.embedded_text for chunk in chunks]
+        found.chunks += chunks
         try:
             found.text_bytes += sum(len(operation("index", one.id, source(one, "")).body or b"") for one in chunks)
         except IndexContractError:
@@ -148,6 +154,6 @@ def _take(found: Survey, group: _Measured) -> int:
     found.of_chunks.add(group.of_chunks)
     found.text_bytes += group.text_bytes
     found.refused += group.refused
-    for text in group.texts:
-        found.sample.add(text)
+    for chunk in group.chunks:  # one at a time: each text repeats its title
+        found.sample.add(chunk.embedded_text)
     return sum(group.of_chunks)

@@ -13,7 +13,7 @@ from es_ingest.readers.mapping import FieldMapping
 from es_ingest.readers.presence import with_fields
 from es_ingest.readers.registry import FORMATS, Reader, formats, register
 from es_ingest.readers.streams import STDIN, beginning, expand, label, watched
-from es_ingest.records import Malformed, ReadError, Record
+from es_ingest.records import Deleted, Item, ReadError
 
 __all__ = [
     "FORMATS",
@@ -40,7 +40,7 @@ for _reader in sorted(_found(), key=lambda reader: reader.generic):  # in the or
     register(_reader)
 
 
-def read(sources: Sequence[str], format: str, fields: FieldMapping | None = None) -> Iterator[Record | Malformed]:  # noqa: A002
+def read(sources: Sequence[str], format: str, fields: FieldMapping | None = None) -> Iterator[Item]:  # noqa: A002
     """Stream the records of one or several sources, one after the other.
 
     Format, mapping and the presence of every source are checked at once, before the first record is asked for; a file
@@ -49,7 +49,8 @@ def read(sources: Sequence[str], format: str, fields: FieldMapping | None = None
     :param sources: Paths, glob patterns (for names that are no path themselves), or "-" for standard input.
     :param format: A name in `FORMATS`.
     :param fields: Which fields make a record, for formats whose fields have no fixed names.
-    :returns: Records, and what is wrong with the rows that are none; also at its end if a file changed meanwhile.
+    :returns: Records, deletions of records, and what is wrong with the rows that are none; also at its end if a file
+        changed meanwhile.
     :raises ReadError: If the format is unknown or a source is missing; while iterating, if a source cannot be read or
         the first rows all lack a field that the mapping needs.
 
@@ -63,12 +64,13 @@ def read(sources: Sequence[str], format: str, fields: FieldMapping | None = None
 
 
 def rows(sources: Sequence[str], format: str, fields: FieldMapping | None = None) -> Iterator[object]:  # noqa: A002
-    """Stream something for each item that :func:`read` gives, to count them; costs less where the format allows it.
+    """Stream something for each row that :func:`read` gives, to count them; costs less where the format allows it.
 
     :raises ReadError: As `read` does.
     """
     reader, paths = _chosen(sources, format, fields)
-    return (row for path in paths for row in (reader.rows(path, fields) if reader.rows else reader.read(path, fields)))
+    found = (row for path in paths for row in (reader.rows(path, fields) if reader.rows else reader.read(path, fields)))
+    return (row for row in found if not isinstance(row, Deleted))
 
 
 def _chosen(sources: Sequence[str], format: str, fields: FieldMapping | None) -> tuple[Reader, list[str]]:  # noqa: A002
@@ -86,7 +88,7 @@ def _chosen(sources: Sequence[str], format: str, fields: FieldMapping | None) ->
     return reader, paths
 
 
-def _chain(reader: Reader, paths: list[str], fields: FieldMapping | None) -> Iterator[Record | Malformed]:
+def _chain(reader: Reader, paths: list[str], fields: FieldMapping | None) -> Iterator[Item]:
     for path in paths:
         yield from watched(path, reader.read(path, fields))
 

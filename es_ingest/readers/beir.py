@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from es_ingest.readers.fields import RowMapper
-from es_ingest.readers.jsonl import json_rows, rows
+from es_ingest.readers.jsonl import json_rows, parse_object, rows
 from es_ingest.readers.mapping import FieldMapping
 from es_ingest.readers.registry import Reader
 from es_ingest.readers.streams import PACKED, read_lines, watched
+from es_ingest.readers.values import raw_bytes
 from es_ingest.records import Malformed, ReadError, Record
 
 CORPUS = "corpus.jsonl"
+_FIELDS = FieldMapping(id="_id", text=("text",))
 QRELS_HEADER = ["query-id", "corpus-id", "score"]
 
 
@@ -28,19 +30,27 @@ def read(source: str, fields: FieldMapping | None = None) -> Iterator[Record | M
     :raises ReadError: If there is no corpus or it cannot be read at all.
     """
     corpus = _corpus(source)
-    items = _records(corpus, RowMapper(fields or FieldMapping(id="_id", text=("text",))))
+    items = _records(corpus, RowMapper(fields or _FIELDS))
     yield from watched(corpus, items) if Path(source).is_dir() else items
+
+
+def again(raw: str, position: str, fields: FieldMapping | None = None) -> Iterator[Record | Malformed]:
+    """Read a line of dead letters once more; see `Reader.again`."""
+    yield _record(RowMapper(fields or _FIELDS), parse_object(raw_bytes(raw)), position)
 
 
 def _records(corpus: str, mapper: RowMapper) -> Iterator[Record | Malformed]:
     for row in json_rows(corpus):
-        record = row if isinstance(row, Malformed) else mapper(_with_text(row[1]), row[0])
-        if isinstance(record, Record) and isinstance(record.meta.get("metadata"), dict):
-            inner = {name: value for name, value in record.meta["metadata"].items() if value is not None}
-            outer = {name: value for name, value in record.meta.items() if name != "metadata"}
-            yield replace(record, meta=inner | outer)
-        else:
-            yield record
+        yield row if isinstance(row, Malformed) else _record(mapper, row[1], row[0])
+
+
+def _record(mapper: RowMapper, row: dict[str, Any], position: str) -> Record | Malformed:
+    record = mapper(_with_text(row), position)
+    if isinstance(record, Malformed) or not isinstance(record.meta.get("metadata"), dict):
+        return record
+    inner = {name: value for name, value in record.meta["metadata"].items() if value is not None}
+    outer = {name: value for name, value in record.meta.items() if name != "metadata"}
+    return replace(record, meta=inner | outer)
 
 
 def _with_text(row: dict[str, Any]) -> dict[str, Any]:
@@ -161,4 +171,5 @@ READER = Reader(
     read=read,
     accepts=_accepts,
     rows=lambda source, fields: rows(_corpus(source), fields),
+    again=again,
 )

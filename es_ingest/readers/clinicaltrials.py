@@ -26,7 +26,7 @@ from es_ingest.readers.folder import LeftOut, all_files, file_or_gone
 from es_ingest.readers.mapping import FieldMapping
 from es_ingest.readers.registry import Reader
 from es_ingest.readers.streams import DAMAGED, PACKED, open_bytes, read_lines, reason_of, watched
-from es_ingest.readers.values import RowError, parse_json, scrub
+from es_ingest.readers.values import RowError, parse_json, raw_bytes, raw_text, scrub
 from es_ingest.records import Malformed, ReadError, Record
 
 MAX_FILE_BYTES = 256 * 2**20  # a page of the API has 1,000 studies at most, some 20 MB
@@ -160,6 +160,11 @@ def _lines(source: str) -> Iterator[Record | Malformed]:
             yield from _studies(item[1].rstrip(b"\r\n"), f"{source}:{item[0]}", keep=True)
 
 
+def again(raw: str, position: str, fields: FieldMapping | None = None) -> Iterator[Record | Malformed]:  # noqa: ARG001
+    """Read a study of dead letters once more, or a line that was none; see `Reader.again`."""
+    return _studies(raw_bytes(raw), position, keep=True)
+
+
 def _studies(data: bytes, position: str, keep: bool = False) -> Iterator[Record | Malformed]:
     """Give the studies of one JSON text: the single one at its position, those of a page or list with their number.
 
@@ -170,7 +175,7 @@ def _studies(data: bytes, position: str, keep: bool = False) -> Iterator[Record 
         page = isinstance(value, dict) and _PROTOCOL not in value and "studies" in value
         studies = next(iter(_values(value, "studies", list)), []) if page else value
     except RowError as error:
-        yield Malformed(position, str(error), data.decode(errors="replace") if keep else None)
+        yield Malformed(position, str(error), raw_text(data) if keep else None)
         return
     if isinstance(studies, list):
         for number, study in enumerate(studies, start=1):
@@ -272,4 +277,5 @@ READER = Reader(
     source="a .json, .jsonl or .ndjson file, plain, .gz or .zst, a folder of NCT*.json files or a .zip or .tar of them",
     read=read,
     accepts=_accepts,
+    again=again,
 )

@@ -17,7 +17,7 @@ from es_ingest.readers.fields import RowMapper
 from es_ingest.readers.mapping import NO_QUOTE, FieldMapping
 from es_ingest.readers.registry import Reader
 from es_ingest.readers.streams import MAX_LINE_BYTES, PACKED, label, read_lines
-from es_ingest.readers.values import listed, raw_of, scrub
+from es_ingest.readers.values import RowError, kind_of, listed, parse_json, raw_bytes, raw_of, raw_text, scrub, shown
 from es_ingest.records import Malformed, ReadError, Record
 
 TAB_SUFFIXES = tuple(name + packed for name in (".tsv", ".tab") for packed in ("", *PACKED))
@@ -25,6 +25,7 @@ SUFFIXES = (*(f".csv{packed}" for packed in ("", *PACKED)), *TAB_SUFFIXES)
 
 MAX_ROW_BYTES = 16 * 2**20  # of a row that spans lines; what a quote that is never closed takes at most
 _MOST = 0.9
+_MENDED = "make it an object of all column names and their cells, or mend the source"
 _UNDECODED = re.compile("[\udc80-\udcff]")
 
 
@@ -87,7 +88,7 @@ class _Lines:
 
 def _decoded(line: bytes) -> str:
     """Decode a line; bytes that are not UTF-8 become lone surrogates, by which their row is told and left out."""
-    return line.decode("utf-8", errors="surrogateescape")
+    return raw_text(line)
 
 
 def read(source: str, fields: FieldMapping | None = None) -> Iterator[Record | Malformed]:
@@ -100,11 +101,39 @@ def read(source: str, fields: FieldMapping | None = None) -> Iterator[Record | M
     fields = fields or FieldMapping()
     mapper = RowMapper(fields)
     for row in named_rows(source, fields):
-        record = row if isinstance(row, Malformed) else mapper(row[1], row[0])
-        if isinstance(record, Record):
-            for name in [name for name, value in record.meta.items() if value == ""]:
-                del record.meta[name]
-        yield record
+        yield row if isinstance(row, Malformed) else _record(mapper, row[1], row[0])
+
+
+def again(raw: str, position: str, fields: FieldMapping | None = None) -> Iterator[Record | Malformed]:
+    """Read a row of dead letters once more; see `Reader.again`."""
+    yield _record(RowMapper(fields), cells_of(raw), position)
+
+
+def cells_of(raw: str) -> dict[str, str]:
+    """Return a row of dead letters as column names to cells, which is how it can be mended.
+
+    :raises RowError: If it is none, such as a line that has no quote at its end.
+    """
+    try:
+        row = parse_json(raw_bytes(raw))
+    except RowError as error:
+        raise RowError(f"{error}; {_MENDED}") from None
+    if not isinstance(row, dict):
+        raise RowError(f"is {kind_of(row)}; {_MENDED}")
+    for name, cell in row.items():
+        if not isinstance(cell, str):
+            raise RowError(f"cell {shown(name)} is {kind_of(cell)}, not a string")
+        if "\0" in cell:
+            raise RowError(f"cell {shown(name)} holds a NUL character")
+    return row
+
+
+def _record(mapper: RowMapper, row: dict[str, str], position: str) -> Record | Malformed:
+    record = mapper(row, position)
+    if isinstance(record, Record):
+        for name in [name for name, value in record.meta.items() if value == ""]:
+            del record.meta[name]
+    return record
 
 
 def named_rows(source: str, fields: FieldMapping) -> Iterator[tuple[str, dict[str, str]] | Malformed]:
@@ -258,5 +287,6 @@ READER = Reader(
     mapped=True,
     stdin=True,
     rows=rows,
+    again=again,
     generic=True,
 )

@@ -16,7 +16,6 @@ A field of another type than FHIR gives it makes its resource malformed, also wh
 that are never read are not looked at.
 """
 
-import json
 import logging
 import re
 from collections import Counter
@@ -32,7 +31,7 @@ from es_ingest.readers.jsonl import parse_object
 from es_ingest.readers.mapping import FieldMapping
 from es_ingest.readers.registry import Reader
 from es_ingest.readers.streams import STDIN, UTF8_BOM, label, read_lines, watched
-from es_ingest.readers.values import RowError, scrub
+from es_ingest.readers.values import RowError, raw_bytes, raw_of, raw_text, scrub
 from es_ingest.records import Malformed, ReadError, Record
 
 logger = logging.getLogger(__name__)
@@ -132,16 +131,22 @@ def _file(source: str, tally: _Tally) -> Iterator[Record | Malformed]:
             continue
         position = f"{label(source)}:{number}"
         try:
-            resource = parse_object(line)
-            if resource.get("resourceType") == "Bundle":
-                yield from _bundle(_Element(resource), position, tally)
-                continue
-            record = _record(_Element(resource), position, tally)
+            yield from _line(line, position, tally)
         except RowError as error:
-            yield Malformed(position, str(error), line.decode("utf-8", errors="surrogateescape").rstrip("\r\n"))
-        else:
-            if record:
-                yield record
+            yield Malformed(position, str(error), raw_text(line).rstrip("\r\n"))
+
+
+def again(raw: str, position: str, fields: FieldMapping | None = None) -> Iterator[Record | Malformed]:  # noqa: ARG001
+    """Read a line of dead letters once more, or the resource of an entry; see `Reader.again`."""
+    return _line(raw_bytes(raw), position, _Tally())
+
+
+def _line(line: bytes, position: str, tally: _Tally) -> Iterator[Record | Malformed]:
+    resource = parse_object(line)
+    if resource.get("resourceType") == "Bundle":
+        yield from _bundle(_Element(resource), position, tally)
+    elif record := _record(_Element(resource), position, tally):
+        yield record
 
 
 def _bundle(bundle: _Element, position: str, tally: _Tally) -> Iterator[Record | Malformed]:
@@ -153,7 +158,7 @@ def _bundle(bundle: _Element, position: str, tally: _Tally) -> Iterator[Record |
             # Paths in messages start at the resource, as they do for one that has its own line.
             record = _record(_Element(resource.values), here, tally) if resource.values else None
         except RowError as error:
-            yield Malformed(here, str(error), json.dumps(entry.values["resource"], ensure_ascii=False))
+            yield Malformed(here, str(error), raw_of(entry.values["resource"]))
         else:
             if record:
                 yield record
@@ -303,4 +308,5 @@ READER = Reader(
     accepts=_accepts,
     stdin=True,
     begins=_begins,
+    again=again,
 )

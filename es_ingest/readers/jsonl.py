@@ -12,7 +12,7 @@ from es_ingest.readers.fields import RowMapper
 from es_ingest.readers.mapping import FieldMapping
 from es_ingest.readers.registry import Reader
 from es_ingest.readers.streams import PACKED, label, read_lines
-from es_ingest.readers.values import RowError, parse_json
+from es_ingest.readers.values import RowError, parse_json, raw_bytes, raw_text
 from es_ingest.records import Malformed, Record
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,12 @@ def json_rows(source: str) -> Iterator[tuple[str, dict[str, Any]] | Malformed]:
         try:
             yield position, parse_object(line)
         except RowError as error:
-            yield Malformed(position, str(error), line.decode("utf-8", "replace"))
+            yield Malformed(position, str(error), raw_text(line))
+
+
+def again(raw: str, position: str, fields: FieldMapping | None = None) -> Iterator[Record | Malformed]:
+    """Read a line of dead letters once more; see `Reader.again`."""
+    yield RowMapper(fields)(parse_object(raw_bytes(raw)), position)
 
 
 def rows(source: str, fields: FieldMapping | None = None) -> Iterator[tuple[int, bytes] | Malformed]:  # noqa: ARG001
@@ -83,5 +88,6 @@ READER = Reader(
     mapped=True,
     stdin=True,
     rows=rows,
+    again=again,
     generic=True,
 )

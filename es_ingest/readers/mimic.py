@@ -24,11 +24,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from es_ingest.readers.delimited import named_rows
+from es_ingest.readers.delimited import cells_of, named_rows
 from es_ingest.readers.mapping import FieldMapping
 from es_ingest.readers.registry import Reader
 from es_ingest.readers.streams import label
-from es_ingest.readers.values import RowError, raw_of
+from es_ingest.readers.values import RowError, listed, raw_of
 from es_ingest.records import Malformed, Record
 
 logger = logging.getLogger(__name__)
@@ -136,29 +136,21 @@ def read(source: str, fields: FieldMapping | None = None) -> Iterator[Record | M
     :param fields: Not used; MIMIC-IV-Note's columns are fixed.
     :raises ReadError: If the file cannot be read at all or lacks a column.
     """
-    without_text = 0
-    for note in read_whole(source):
-        if isinstance(note, Malformed):
-            yield note
-            continue
-        seen: Counter[str] = Counter()
-        for section in sections(note.text, note.meta.get("note_type", "")):
-            if not _LETTER_OR_DIGIT.search(section.text):
-                without_text += 1
-                continue
-            seen[section.name] += 1
-            slug = section.name if seen[section.name] == 1 else f"{section.name}-{seen[section.name]}"
-            yield Record(
-                f"{note.id}/{slug}",
-                section.heading or note.title,
-                section.text,
-                {"note_id": note.id, **note.meta, "section": section.name, "section_start": section.start},
-                f"{note.position}#{slug}",
-            )
-        if not seen:
-            yield Malformed(note.position, "empty text: no section holds a letter or digit")
+    without_text: Counter[str] = Counter()
+    for row in named_rows(source, _MAPPING):
+        yield from [row] if isinstance(row, Malformed) else _sections(row[1], row[0], without_text)
     if without_text:
-        logger.info("%s: left out %d sections without text", label(source), without_text)
+        logger.info("%s: left out %d sections without text", label(source), without_text.total())
+
+
+def again(raw: str, position: str, fields: FieldMapping | None = None) -> Iterator[Record | Malformed]:  # noqa: ARG001
+    """Read a note of dead letters once more, by sections; see `Reader.again`."""
+    return _sections(_columns(raw), position, Counter())
+
+
+def again_whole(raw: str, position: str, fields: FieldMapping | None = None) -> Iterator[Record | Malformed]:  # noqa: ARG001
+    """Read a note of dead letters once more, as a whole; see `Reader.again`."""
+    yield _whole(_columns(raw), position)
 
 
 def read_whole(source: str, fields: FieldMapping | None = None) -> Iterator[Record | Malformed]:  # noqa: ARG001
@@ -169,14 +161,7 @@ def read_whole(source: str, fields: FieldMapping | None = None) -> Iterator[Reco
     :raises ReadError: If the file cannot be read at all or lacks a column.
     """
     for row in named_rows(source, _MAPPING):
-        if isinstance(row, Malformed):
-            yield row
-            continue
-        position, values = row
-        try:
-            yield _note(values, position)
-        except RowError as error:
-            yield Malformed(position, str(error), raw_of(values))
+        yield row if isinstance(row, Malformed) else _whole(row[1], row[0])
 
 
 def sections(text: str, note_type: str) -> Iterator[Section]:
@@ -196,6 +181,47 @@ def sections(text: str, note_type: str) -> Iterator[Section]:
         end = following.start() if following else len(text)
         name = re.sub("[^a-z]+", "-", heading[1].lower().replace("(s)", "s"))
         yield Section(name, heading[1], heading.end(), text[heading.end() : end])
+
+
+def _columns(raw: str) -> dict[str, str]:
+    cells = cells_of(raw)
+    if missing := [name for name in COLUMNS if name not in cells]:
+        raise RowError(f"has no field {listed(missing)}; it has {listed(cells)}")
+    return cells
+
+
+def _sections(values: dict[str, str], position: str, without_text: Counter[str]) -> Iterator[Record | Malformed]:
+    """Give the sections of one note.
+
+    :param without_text: Counts the others.
+    """
+    note = _whole(values, position)
+    if isinstance(note, Malformed):
+        yield note
+        return
+    seen: Counter[str] = Counter()
+    for section in sections(note.text, note.meta.get("note_type", "")):
+        if not _LETTER_OR_DIGIT.search(section.text):
+            without_text[section.name] += 1
+            continue
+        seen[section.name] += 1
+        slug = section.name if seen[section.name] == 1 else f"{section.name}-{seen[section.name]}"
+        yield Record(
+            f"{note.id}/{slug}",
+            section.heading or note.title,
+            section.text,
+            {"note_id": note.id, **note.meta, "section": section.name, "section_start": section.start},
+            f"{note.position}#{slug}",
+        )
+    if not seen:
+        yield Malformed(note.position, "empty text: no section holds a letter or digit", raw_of(values))
+
+
+def _whole(values: dict[str, str], position: str) -> Record | Malformed:
+    try:
+        return _note(values, position)
+    except RowError as error:
+        return Malformed(position, str(error), raw_of(values))
 
 
 def _note(values: dict[str, str], position: str) -> Record:
@@ -235,6 +261,7 @@ READER = Reader(
     read=read,
     accepts=_accepts,
     stdin=True,
+    again=again,
 )
 READER_WHOLE = Reader(
     name="mimic-notes",
@@ -243,4 +270,5 @@ READER_WHOLE = Reader(
     read=read_whole,
     accepts=lambda path: False,  # noqa: ARG005 - the same files as mimic, which is what `detect` answers
     stdin=True,
+    again=again_whole,
 )

@@ -16,7 +16,7 @@ from es_ingest.readers.fields import RowMapper
 from es_ingest.readers.mapping import FieldMapping
 from es_ingest.readers.registry import Reader
 from es_ingest.readers.streams import reason_of
-from es_ingest.readers.values import listed
+from es_ingest.readers.values import RowError, kind_of, listed, row_of
 from es_ingest.records import Malformed, ReadError, Record
 
 logger = logging.getLogger(__name__)
@@ -49,6 +49,14 @@ def read(source: str, fields: FieldMapping | None = None) -> Iterator[Record | M
             if row == 0:
                 raise ReadError(source, f"its data cannot be decoded ({type(error).__name__})") from error
             yield Malformed(f"{source}:{row + 1}", "the rest of the file is lost: damaged Parquet data", gap=True)
+
+
+def again(raw: str, position: str, fields: FieldMapping | None = None) -> Iterator[Record | Malformed]:
+    """Read a row of dead letters once more; see `Reader.again`."""
+    row = row_of(raw)
+    if not isinstance(row, dict):
+        raise RowError(f"is {kind_of(row)}, not an object of columns and values")
+    yield RowMapper(fields, nan_is_null=True)(row, position)
 
 
 def rows(source: str, fields: FieldMapping | None = None) -> range:  # noqa: ARG001
@@ -176,5 +184,6 @@ READER = Reader(
     accepts=lambda path: path.name.lower().endswith(SUFFIXES) and not path.is_dir(),
     mapped=True,
     rows=rows,
+    again=again,
     generic=True,
 )

@@ -5,17 +5,17 @@ from collections.abc import Iterator
 from itertools import chain
 
 from es_ingest.readers.values import listed
-from es_ingest.records import Malformed, ReadError, Record
+from es_ingest.records import Item, Malformed, ReadError, Record
 
 LOOKED_AT = 100  # rows
 
 
-def with_fields(items: Iterator[Record | Malformed]) -> Iterator[Record | Malformed]:
+def with_fields(items: Iterator[Item]) -> Iterator[Item]:
     """Give all items, unless the first `LOOKED_AT`, or all if they are fewer, lack the same field of the mapping.
 
     :raises ReadError: If they do, before anything is given. Names the field, and those that are there.
     """
-    begun: list[Record | Malformed] = []
+    begun: list[Item] = []
     for item in items:
         begun.append(item)
         if isinstance(item, Record) or len(begun) == LOOKED_AT:

@@ -11,7 +11,10 @@ its title for its text, and no title beside it. Inline markup and formulas are f
 runs of white space that XML would lay out freely become one blank.
 
 `year` is the issue's, `pub_date` the day of electronic publication where there is one, else the issue's, as exact as
-it is known: 2024-05-07, 2024-05 or 2024. Citations that an update file deletes are no records; they are counted.
+it is known: 2024-05-07, 2024-05 or 2024.
+
+Citations that NLM deletes, in update files, are removed from the index by whichever run reads that: read update files
+in their order, and after the baseline.
 
 These files name a DTD, which is never fetched. One that declares anything itself (entities above all) is refused. An
 entity that only the DTD would define, such as &nbsp;, makes its article malformed, and the rest goes on.
@@ -19,29 +22,23 @@ entity that only the DTD would define, such as &nbsp;, makes its article malform
 
 import datetime
 import io
-import logging
 import re
 from collections.abc import Iterator
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, cast
 
 from es_ingest.readers.fields import TEXT_JOIN
 from es_ingest.readers.mapping import FieldMapping
+from es_ingest.readers.pubmed_parser import ARTICLES, DELETED, ROOTS, Parser
 from es_ingest.readers.registry import Reader
-from es_ingest.readers.streams import DAMAGED, label, open_bytes, reason_of
-from es_ingest.records import Malformed, ReadError, Record
+from es_ingest.readers.streams import label, open_bytes
+from es_ingest.readers.values import RowError, raw_bytes
+from es_ingest.records import Deleted, Item, Malformed, ReadError, Record
 
 # The XML packages are imported where they are used: they would double what importing the readers costs.
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-logger = logging.getLogger(__name__)
-
-MAX_ARTICLE_BYTES = 16 * 2**20  # of XML; thousands of authors with their addresses take some 5 MB
-_CHUNK_BYTES = 2**16
-_ROOTS = ("PubmedArticleSet", "PubmedBookArticleSet")
-_ARTICLES = ("PubmedArticle", "PubmedBookArticle")
-_DELETED = "DeleteCitation"
+_ROOT = ROOTS[0].encode()
 _NO_TITLE = "[not available]"  # stands where only the original title is known
 _NO_ABSTRACT = "Abstract available from the publisher."
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -53,8 +50,8 @@ _PMID = re.compile("[0-9]{1,18}")
 _BLANKS = re.compile("[ \t\r\n]+")  # XML's own: a no-break or thin space is text
 
 
-def read(source: str, fields: FieldMapping | None = None) -> Iterator[Record | Malformed]:  # noqa: ARG001
-    """Stream the articles of one PubMed file.
+def read(source: str, fields: FieldMapping | None = None) -> Iterator[Item]:  # noqa: ARG001
+    """Stream the articles of one PubMed file, and the deletions of others.
 
     :param source: An .xml file, plain, gzip or zstd, or "-" for standard input.
     :param fields: Not used; PubMed's fields are fixed.
@@ -63,12 +60,14 @@ def read(source: str, fields: FieldMapping | None = None) -> Iterator[Record | M
     name = label(source)
     number = deleted = 0
     with open_bytes(source) as stream:
-        parser = _Parser(cast(io.BufferedIOBase, stream))
+        parser = Parser(cast(io.BufferedIOBase, stream))
         while not parser.ended:
             failure = parser.step()  # what came before in the same chunk is complete all the same
             for element, entity in parser.take():
-                if element.tag == _DELETED:
-                    deleted += len(element.findall("PMID"))
+                if element.tag == DELETED:
+                    for pmid in map(_text, element.iterfind("PMID")):
+                        deleted += 1
+                        yield _deletion(pmid, name)
                 else:
                     number += 1
                     yield _record(element, name, number, entity)
@@ -76,94 +75,28 @@ def read(source: str, fields: FieldMapping | None = None) -> Iterator[Record | M
                 raise ReadError(name, f"cannot be read: {failure}")
             if failure:
                 yield Malformed(f"{name}#{number + 1}", f"the rest of the file is lost: {failure}", gap=True)
-    if deleted:
-        logger.warning("%s: left out %d citations that NLM has deleted", PurePath(name).name, deleted)
 
 
-class _RefusedError(Exception):
-    """Why a file is not read, though it may be well-formed."""
+def again(raw: str, position: str, fields: FieldMapping | None = None) -> Iterator[Record | Malformed]:  # noqa: ARG001
+    """Read an article of dead letters once more; see `Reader.again`."""
+    source, _, number = position.rpartition("#")
+    parser, found = Parser(io.BytesIO(b"<%b>%b</%b>" % (_ROOT, raw_bytes(raw), _ROOT))), []
+    while not parser.ended:
+        if failure := parser.step():
+            raise RowError(failure)
+        found += [one for one in parser.take() if one[0].tag != DELETED]
+    if not found:
+        raise RowError(f"holds no <{ARTICLES[0]}>")
+    return (_record(element, source, number, entity) for element, entity in found)
 
 
-class _Parser:
-    """Builds one article after the other and lets go of it; nothing else of the file is held.
-
-    It works on expat itself, and refuses what defusedxml refuses: the parser of that package takes twice as long, and
-    gives the whole file up at an undefined entity.
-    """
-
-    def __init__(self, stream: io.BufferedIOBase) -> None:
-        from xml.etree.ElementTree import TreeBuilder
-        from xml.parsers import expat
-
-        self.ended = False
-        self._stream = stream
-        self._xml = expat
-        self._finished: list[tuple[Element, str]] = []
-        self._builder = TreeBuilder()
-        self._root: Element | None = None
-        self._entity = ""  # the first undefined one since the last article
-        self._fed = self._kept_from = 0  # bytes
-        self._expat = expat.ParserCreate()
-        self._expat.buffer_text = True
-        self._expat.StartDoctypeDeclHandler = self._doctype
-        self._expat.StartElementHandler = self._start_root
-        self._expat.EndElementHandler = self._end
-        self._expat.CharacterDataHandler = self._builder.data
-        self._expat.SkippedEntityHandler = self._undefined
-
-    def step(self) -> str:
-        """Take the next chunk; return why nothing more can be read, or ""."""
-        try:
-            chunk = self._stream.read1(_CHUNK_BYTES)  # read would drop what it has when a compressed file breaks off
-            self.ended = not chunk
-            self._fed += len(chunk)
-            self._expat.Parse(chunk, self.ended)
-            if self._fed - self._kept_from > MAX_ARTICLE_BYTES + _CHUNK_BYTES:
-                raise _RefusedError(f"an article is larger than the limit of {MAX_ARTICLE_BYTES} bytes")
-        except self._xml.ExpatError as error:
-            more = error.code == self._xml.errors.codes[self._xml.errors.XML_ERROR_JUNK_AFTER_DOC_ELEMENT]
-            what = "another document begins; split the file there" if more else self._xml.ErrorString(error.code)
-            failure = f"not well-formed XML at line {error.lineno}, column {error.offset + 1}: {what}"
-        except DAMAGED as error:
-            failure = reason_of(error)
-        except _RefusedError as error:
-            failure = str(error)
-        except (ValueError, LookupError):
-            failure = "declares an encoding that cannot be read; save it as UTF-8"
-        else:
-            return ""
-        self.ended = True
-        return failure
-
-    def take(self) -> list[tuple["Element", str]]:
-        """Hand over the articles and deletions that are complete, each with the first undefined entity in it, or ""."""
-        taken, self._finished = self._finished, []
-        return taken
-
-    def _doctype(self, name: str, system: str | None, public: str | None, subset: int) -> None:  # noqa: ARG002
-        # expat reads no external DTD unless told to, so that nothing at all can be declared elsewhere.
-        if subset:
-            raise _RefusedError("its DOCTYPE declares entities or other markup, which is refused; take out the [...]")
-
-    def _start_root(self, tag: str, attributes: dict[str, str]) -> None:
-        if tag not in _ROOTS:
-            raise _RefusedError(f"not PubMed XML: its root element is <{tag[:40]}>, not <{_ROOTS[0]}>")
-        self._root = self._builder.start(tag, attributes)
-        self._expat.StartElementHandler = self._builder.start
-
-    def _end(self, tag: str) -> None:
-        element = self._builder.end(tag)
-        if tag in _ARTICLES or tag == _DELETED:
-            self._finished.append((element, self._entity))
-            self._entity = ""
-            self._kept_from = self._expat.CurrentByteIndex
-            cast("Element", self._root).clear()
-
-    def _undefined(self, name: str, is_parameter: bool) -> None:  # noqa: ARG002
-        self._entity = self._entity or name
+def _deletion(pmid: str, source: str) -> Deleted | Malformed:
+    if _PMID.fullmatch(pmid):
+        return Deleted(pmid, f"{source}#{pmid}")
+    return Malformed(source, f"a <{DELETED}> whose PMID is not a number")
 
 
-def _record(article: "Element", source: str, number: int, entity: str) -> Record | Malformed:
+def _record(article: "Element", source: str, number: int | str, entity: str) -> Record | Malformed:
     """Make a record of one article; `number`, from 1, is its position in the file where it has no PMID."""
     head = article.find("BookDocument")
     if head is None:
@@ -295,15 +228,17 @@ def _raw(article: "Element") -> str | None:
 def _begins(data: bytes) -> bool:
     """Tell whether the root element is PubMed's."""
     root = _FIRST_ELEMENT.search(_COMMENT.sub(b"", data))
-    return root is not None and root[1].decode("ascii", "replace") in _ROOTS
+    return root is not None and root[1].decode("ascii", "replace") in ROOTS
 
 
 READER = Reader(
     name="pubmed",
-    description="PubMed/MEDLINE XML as NLM publishes it: one record per article, with its abstract",
+    description="PubMed/MEDLINE XML as NLM publishes it: one record per article, with its abstract;"
+    " citations that update files delete are removed",
     source="a PubmedArticleSet .xml file, plain, .gz or .zst, or - for standard input",
     read=read,
     accepts=lambda path: _NAME.fullmatch(path.name) is not None and not path.is_dir(),
     stdin=True,
     begins=_begins,
+    again=again,
 )

@@ -17,7 +17,7 @@ from es_ingest.readers.fields import TEXT_JOIN
 from es_ingest.readers.mapping import FieldMapping
 from es_ingest.readers.registry import Reader
 from es_ingest.readers.streams import DAMAGED, label, open_bytes, reason_of
-from es_ingest.readers.values import RowError, kind_of, parse_json, raw_of, scrub
+from es_ingest.readers.values import RowError, kind_of, parse_json, raw_bytes, raw_of, scrub
 from es_ingest.records import Malformed, ReadError, Record
 
 MAX_FILE_BYTES = 2**30  # the largest of the three has some 530 MB
@@ -50,7 +50,16 @@ def read(source: str, fields: FieldMapping | None = None) -> Iterator[Record | M
         try:
             yield _record(pmid, row, position)
         except RowError as error:
-            yield Malformed(position, str(error), raw_of(row))
+            yield Malformed(position, str(error), raw_of({pmid: row}))
+
+
+def again(raw: str, position: str, fields: FieldMapping | None = None) -> Iterator[Record | Malformed]:  # noqa: ARG001
+    """Read a question of dead letters once more, with its PMID as in the file; see `Reader.again`."""
+    row = parse_json(raw_bytes(raw))
+    if not isinstance(row, dict) or len(row) != 1:
+        raise RowError("not an object of one question by its PMID, as in the file")
+    for pmid, question in row.items():
+        yield _record(pmid, question, position)
 
 
 def _record(pmid: str, row: Any, position: str) -> Record:
@@ -86,4 +95,5 @@ READER = Reader(
     read=read,
     accepts=_accepts,
     stdin=True,
+    again=again,
 )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from es_ingest.readers.mapping import FieldMapping
-from es_ingest.records import Malformed, Record
+from es_ingest.records import Item, Malformed, Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,9 @@ class Reader:
     :param stdin: Whether "-" can be read.
     :param rows: Streams something for each item that `read` gives, at less cost; None has them read.
     :param generic: Whether it accepts files that may be of another format by name, as any ``.xml``: it is asked last.
+    :param again: Reads a row once more that was none, as it stands in the dead letters (`Malformed.raw`), mended there
+        perhaps: gives what a run over the source gives where it is mended in the same way. Takes the row, its position
+        and the mapping; raises `RowError` for what is no row of this format. None: the source itself has to be mended.
     :param begins: Whether a file that begins with these bytes, unpacked, is of this format; asked where the name leaves
         it open. None for what has no sure sign.
     """
@@ -28,13 +31,14 @@ class Reader:
     name: str
     description: str
     source: str
-    read: Callable[[str, FieldMapping | None], Iterator[Record | Malformed]]
+    read: Callable[[str, FieldMapping | None], Iterator[Item]]
     accepts: Callable[[Path], bool]
     mapped: bool = False
     stdin: bool = False
     rows: Callable[[str, FieldMapping | None], Iterable[object]] | None = None
     generic: bool = False
     begins: Callable[[bytes], bool] | None = None
+    again: Callable[[str, str, FieldMapping | None], Iterable[Record | Malformed]] | None = None
 
 
 FORMATS: dict[str, Reader] = {}

@@ -4,18 +4,29 @@ A lone surrogate (JSON can spell one: "\ud800") exists in no UTF-8 text and Elas
 U+FFFD, one character for one: offsets do not move.
 """
 
+import base64
 import datetime
 import json
 import math
 import re
 import uuid
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from decimal import Decimal
 from typing import Any
 
 MISSING: Any = object()
 """The value of a field that a row has not."""
 
+# How a row of dead letters spells what JSON has no type for: an object of this one field.
+_SPELLED: dict[str, tuple[type, Callable[[Any], Any], Callable[[Any], Any]]] = {
+    "$datetime": (datetime.datetime, datetime.datetime.isoformat, datetime.datetime.fromisoformat),  # which is a date
+    "$date": (datetime.date, datetime.date.isoformat, datetime.date.fromisoformat),
+    "$time": (datetime.time, datetime.time.isoformat, datetime.time.fromisoformat),
+    "$seconds": (datetime.timedelta, datetime.timedelta.total_seconds, lambda value: datetime.timedelta(seconds=value)),
+    "$decimal": (Decimal, str, Decimal),
+    "$uuid": (uuid.UUID, str, uuid.UUID),
+    "$binary": (bytes, lambda value: base64.b64encode(value).decode("ascii"), base64.b64decode),
+}
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SHOWN_NAME = re.compile(r"[A-Za-z_][\w.\-]{0,39}", re.ASCII)
 
@@ -24,14 +35,17 @@ class RowError(Exception):
     """Why a row is not a record; readers turn it into `Malformed`."""
 
 
-def parse_json(data: bytes, *, one_line: bool = False) -> Any:
+def parse_json(
+    data: bytes, *, one_line: bool = False, object_hook: Callable[[dict[str, Any]], Any] | None = None
+) -> Any:
     """Parse a JSON text in UTF-8.
 
     :param one_line: Whether it is a line of a file, as messages then say; else it may begin with a byte order mark.
+    :param object_hook: As of `json.loads`.
     :raises RowError: If it is none.
     """
     try:
-        return json.loads(data.decode("utf-8" if one_line else "utf-8-sig"))
+        return json.loads(data.decode("utf-8" if one_line else "utf-8-sig"), object_hook=object_hook)
     except UnicodeDecodeError as error:
         raise RowError(f"not UTF-8 at byte {error.start + 1}{' of the line' if one_line else ''}") from None
     except json.JSONDecodeError as error:
@@ -85,9 +99,50 @@ def scrub(text: str) -> str:
 def raw_of(row: object) -> str | None:
     """Return a row as JSON, for the dead letters; None where it is nested too deeply."""
     try:
-        return json.dumps(row, default=lambda value: value.tolist() if hasattr(value, "tolist") else str(value))
+        return json.dumps(row, default=_spell)
     except RecursionError:
         return None
+
+
+def row_of(raw: str) -> Any:
+    """Return what :func:`raw_of` was given; of numpy's arrays, lists.
+
+    :raises RowError: If it is no JSON.
+    """
+    return parse_json(raw_bytes(raw), object_hook=_unspell)
+
+
+def raw_text(line: bytes) -> str:
+    """Return a row as text, for the dead letters; bytes that are not UTF-8 become lone surrogates."""
+    return line.decode("utf-8", errors="surrogateescape")
+
+
+def raw_bytes(raw: str) -> bytes:
+    """Return the bytes of :func:`raw_text`.
+
+    :raises RowError: If it holds other lone surrogates.
+    """
+    try:
+        return raw.encode("utf-8", errors="surrogateescape")
+    except UnicodeEncodeError:
+        raise RowError("holds a lone surrogate") from None
+
+
+def _spell(value: Any) -> Any:
+    for name, (kind, spell, _) in _SPELLED.items():
+        if isinstance(value, kind):
+            return {name: spell(value)}
+    return value.tolist() if hasattr(value, "tolist") else str(value)
+
+
+def _unspell(values: dict[str, Any]) -> Any:
+    name = next(iter(values), "")
+    if len(values) != 1 or name not in _SPELLED:
+        return values
+    try:
+        return _SPELLED[name][2](values[name])
+    except (ValueError, ArithmeticError, TypeError):
+        raise RowError(f"holds a {name} that is none") from None
 
 
 def kind_of(value: Any) -> str:

@@ -1,23 +1,24 @@
 """Ready-made vectors: of a field of each row, or of a .npy file beside the sources. Needs numpy, imported when used.
 
 A .npy file holds the vectors of all sources together, shape (rows, dim), in floats of any size: its row n belongs to
-the n-th item that the sources give, malformed ones counted. It is read in blocks, and never held whole.
+the n-th row that the sources give, malformed ones counted and deletions not. It is read in blocks, never held whole.
 """
 
-import json
 import math
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from es_ingest.readers.streams import reason_of
-from es_ingest.records import Malformed, ReadError, Record
+from es_ingest.records import Deleted, Item, Malformed, ReadError, Record
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+T = TypeVar("T")
 
 _BLOCK_BYTES = 2**22
 _TOO_LATE = ". Records that are written already may have vectors of others: mend this and begin again with --fresh"
@@ -86,17 +87,21 @@ class VectorFile:
         if rows != self.rows:
             raise self._mismatch(f"{rows:,}")
 
-    def pair(self, items: Iterable[Record | Malformed]) -> Iterator[Record | Malformed]:
+    def pair(self, items: Iterable[Item]) -> Iterator[Item]:
         """Give each record its vector.
 
-        :param items: All records and malformed rows of the sources, in their order.
+        :param items: All records, malformed rows and deletions of the sources, in their order.
         :returns: The same, the records with vectors: float32, shape (dim,).
         :raises ReadError: If there are more or fewer rows than vectors, rows may be missing among them, or the file
             has changed since or cannot be read.
         """
         vectors = self._vectors()
         rows = 0
-        for rows, item in enumerate(items, start=1):
+        for item in items:
+            if isinstance(item, Deleted):
+                yield item
+                continue
+            rows += 1
             if isinstance(item, Malformed) and item.gap:
                 yield item
                 raise ReadError(
@@ -156,22 +161,22 @@ class VectorFile:
         return np.frombuffer(data, dtype)
 
 
-def checked(items: Iterable[Record | Malformed], *, normalise: bool = False) -> Iterator[Record | Malformed]:
+def checked(items: Iterable[T], *, normalise: bool = False) -> Iterator[T | Record | Malformed]:
     """Make malformed rows of records whose vectors are not finite or not of the first one's size.
 
-    :param items: Records, each with a vector, and malformed rows.
+    :param items: Records, each with a vector; all else is passed on.
     :param normalise: Scale the vectors to unit length; one of length 0 makes a malformed row.
     """
     dim = 0
     for item in items:
-        if isinstance(item, Malformed) or item.vector is None:
+        if not isinstance(item, Record) or item.vector is None:
             yield item
             continue
         dim = dim or len(item.vector)
         try:
             vector = _fitting(item.vector, dim, normalise=normalise)
         except ValueError as error:
-            yield Malformed(item.position, f"its vector {error}", _raw(item))
+            yield Malformed(item.position, f"its vector {error}", record=item)
         else:
             yield replace(item, vector=vector) if normalise else item
 
@@ -209,11 +214,3 @@ def _fitting(vector: "NDArray[np.float32]", dim: int, *, normalise: bool = False
     if not length:
         raise ValueError("has length 0, which no scaling makes 1")
     return (vector / length).astype(np.float32)
-
-
-def _raw(record: Record) -> str:
-    vector = None if record.vector is None else record.vector.tolist()
-    return json.dumps(
-        {"id": record.id, "title": record.title, "text": record.text, "meta": record.meta, "vector": vector},
-        default=str,
-    )

@@ -2,7 +2,8 @@
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
@@ -21,18 +22,47 @@ class _End:
         self.error = error
 
 
+class _Queue(queue.Queue[Any]):
+    """A queue that is as full as its items are heavy; `weigh` takes what is put in."""
+
+    def __init__(self, most: int, weigh: Callable[[Any], int]) -> None:
+        self._weigh = weigh
+        super().__init__(most)
+
+    # What the standard library has queues of other kinds override; all of it is called under the queue's lock.
+    def _init(self, maxsize: int) -> None:  # noqa: ARG002
+        self._waiting: deque[tuple[int, Any]] = deque()
+        self._weight = 0
+
+    def _qsize(self) -> int:
+        return self._weight
+
+    def _put(self, item: Any) -> None:
+        own = 1 if isinstance(item, _End) else max(1, self._weigh(item))
+        self._waiting.append((own, item))
+        self._weight += own
+
+    def _get(self) -> Any:
+        own, item = self._waiting.popleft()
+        self._weight -= own
+        return item
+
+
 class Ahead(Generic[T]):
     """Items made in a thread.
 
     :param items: What makes them; it runs in the thread alone, and is closed there.
-    :param most: How many may wait to be taken: the thread pauses then.
+    :param most: How many may wait to be taken, or how heavy these may be: the thread pauses then.
     :param stop: Ends the items early; what is made and not taken is dropped.
+    :param weigh: How heavy one is; None counts them.
     """
 
-    def __init__(self, items: Iterable[T], most: int, name: str, stop: Stop) -> None:
+    def __init__(
+        self, items: Iterable[T], most: int, name: str, stop: Stop, weigh: Callable[[T], int] | None = None
+    ) -> None:
         self._items = items
         self._stop = stop
-        self._queue: queue.Queue[Any] = queue.Queue(most)
+        self._queue = _Queue(most, weigh or _one)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._make, name=name, daemon=True)
         self._thread.start()
@@ -77,10 +107,16 @@ class Ahead(Generic[T]):
         return False
 
 
+def _one(item: object) -> int:  # noqa: ARG001
+    return 1
+
+
 @contextmanager
-def ahead(items: Iterable[T], most: int, name: str, stop: Stop) -> Iterator[Iterable[T]]:
+def ahead(
+    items: Iterable[T], most: int, name: str, stop: Stop, weigh: Callable[[T], int] | None = None
+) -> Iterator[Iterable[T]]:
     """Have items made in a thread for the time of a ``with`` block; see :class:`Ahead`."""
-    made = Ahead(items, most, name, stop)
+    made = Ahead(items, most, name, stop, weigh)
     try:
         yield made
     finally:

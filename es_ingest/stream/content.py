@@ -1,4 +1,4 @@
-"""The content of a record in a few bytes, and any value as JSON."""
+"""The content of a record in a few bytes, what it weighs in memory, and any value as JSON."""
 
 import hashlib
 import json
@@ -19,6 +19,20 @@ def content_hash(record: Record) -> bytes:
     hashed = hashlib.sha256(b"%d %d %d " % (len(title), len(text), len(meta)))  # where one ends and the next begins
     hashed.update(b"".join((title, text, meta, vector)))
     return hashed.digest()[:_HASH_BYTES]
+
+
+def weight(record: Record) -> int:
+    """Return about how many characters of memory a record takes, its vector's numbers counted as one each."""
+    return len(record.text) + beside_text(record) + (0 if record.vector is None else record.vector.size)
+
+
+def beside_text(record: Record) -> int:
+    """Return the same of its title and metadata alone."""
+    try:
+        meta = len(orjson.dumps(record.meta))  # quicker than to go through it, and deep
+    except TypeError:
+        meta = len(as_json(record.meta, orjson.OPT_NON_STR_KEYS))
+    return len(record.title) + meta
 
 
 def as_json(value: object, option: int | None = None) -> str:

@@ -5,11 +5,12 @@ import datetime
 import json
 import os
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from es_ingest.records import Malformed, ReadError, Record
 from es_ingest.stream.content import as_json
@@ -76,9 +77,10 @@ class DeadLetters:
             letter["run"] = self._run
         if self.mapping:
             letter["mapping"] = self.mapping
-        if isinstance(item, Record):
-            letter["record"] = _plain(item)
-        elif item.raw is not None:
+        record = item if isinstance(item, Record) else item.record
+        if record is not None:
+            letter["record"] = _plain(record)
+        elif isinstance(item, Malformed) and item.raw is not None:
             letter["raw"] = item.raw
         with self._lock:
             self._put(letter)
@@ -120,27 +122,23 @@ def _append(file: IO[bytes], line: bytes) -> None:
         raise
 
 
-def read_letters(path: Path, job: str | None = None, but: Collection[str] = ()) -> Iterator[Record | Malformed]:
+def read_letters(path: Path) -> Iterator[Record | Malformed]:
     """Read the records of a file of dead letters, and the rows that were none.
 
+    :raises ReadError: If it is no such file.
+    """
+    return (item for _, item in letters_of(path))
+
+
+def letters_of(path: Path, job: str | None = None) -> Iterator[tuple[str, Record | Malformed]]:
+    """Do the same, each with the time at which its run began, "" where the letter does not say so.
+
     :param job: What was read; None takes all.
-    :param but: Places in the file that are passed over.
     :raises ReadError: If it is no such file.
     """
     for here, letter in _letters(path):
-        if job in (None, _job(letter)) and here not in but:
-            yield _item(here, letter)
-
-
-def times_of(path: Path) -> Iterator[tuple[str, str, str]]:
-    """Yield place in the file, id, and when the run began, of each record there that says so.
-
-    :raises ReadError: If it is no such file.
-    """
-    for here, letter in _letters(path):
-        record, time = letter.get("record"), letter.get("run")
-        if isinstance(record, dict) and isinstance(record.get("id"), str) and isinstance(time, str):
-            yield here, record["id"], time
+        if job in (None, _job(letter)):
+            yield str(letter.get("run") or ""), _item(here, letter)
 
 
 def jobs_of(path: Path) -> dict[str, dict[str, Any]]:
@@ -185,10 +183,15 @@ def _item(here: str, letter: dict[str, Any]) -> Record | Malformed:
             str(stored["text"]),
             dict(stored["meta"]),
             position,
-            None if vector is None else np.frombuffer(base64.b64decode(vector), dtype="<f4"),
+            None if vector is None else _vector(vector),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ReadError(here, f"is no dead letter ({type(error).__name__}: {error})") from error
+
+
+def _vector(stored: str | list[float]) -> NDArray[np.float32]:
+    """Return a vector as it is kept, or as a list, which who mends it may write."""
+    return np.array(stored, "<f4") if isinstance(stored, list) else np.frombuffer(base64.b64decode(stored), "<f4")
 
 
 def _plain(record: Record) -> dict[str, Any]:

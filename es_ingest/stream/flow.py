@@ -16,8 +16,9 @@ from elasticsearch import Elasticsearch
 from numpy.typing import NDArray
 
 from es_ingest.progress import Shown
-from es_ingest.records import Malformed, ReadError, Record
+from es_ingest.records import Item, ReadError
 from es_ingest.stream.ahead import ahead
+from es_ingest.stream.content import beside_text
 from es_ingest.stream.dead_letters import DeadLetters
 from es_ingest.stream.entries import Entry
 from es_ingest.stream.intake import Intake
@@ -33,7 +34,8 @@ logger = logging.getLogger(__name__)
 
 _GROUPS_AHEAD = 8  # together more than the encoder takes in one go: it reads on while these are being made
 _MADE_TOGETHER = 64  # vectors that are handed on in one go
-_MADE_AHEAD = 64
+_BESIDE_TOGETHER = 1 << 18  # characters of their records' titles and metadata
+_MADE_AHEAD = 1 << 22  # numbers and characters of vectors and their records: some 4,000 short ones
 _OBJECTS = 50_000  # a few megabytes
 
 
@@ -49,9 +51,14 @@ class RunStream(Protocol):
         """Records that may be there in part, and how many chunks of each at most."""
         ...
 
+    @property
+    def deleted(self) -> set[str]:
+        """Records that the sources say are no more."""
+        ...
+
     def write(
         self,
-        items: Iterable[Record | Malformed],
+        items: Iterable[Item],
         client: Elasticsearch,
         index: str,
         backoff: bulk.Backoff,
@@ -101,9 +108,14 @@ class Stream:
         """Records that may be there in part; see :class:`Intake`."""
         return self._intake.unsettled
 
+    @property
+    def deleted(self) -> set[str]:
+        """Records that the sources say are no more; see :class:`Intake`."""
+        return self._intake.deleted
+
     def write(
         self,
-        items: Iterable[Record | Malformed],
+        items: Iterable[Item],
         client: Elasticsearch,
         index: str,
         backoff: bulk.Backoff,
@@ -142,7 +154,7 @@ class Stream:
         self._intake.take(writer.written, writer.concurrency.highest)
         self._summary.encoder_waited = self._waited
 
-    def _prepare(self, items: Iterable[Record | Malformed]) -> Iterator[list[Placed]]:
+    def _prepare(self, items: Iterable[Item]) -> Iterator[list[Placed]]:
         """Leave out what the index has, and split the rest; runs in a thread of its own."""
         for group in self._intake.groups(items):
             yield list(self._split(self._intake.entries(group)))
@@ -163,7 +175,7 @@ class Stream:
             yield (list(_brought(group)) for group in groups)
             return
         drained = Stop()  # what the encoder has been given is still written
-        with ahead(self._encode(groups, encoder), _MADE_AHEAD, "encode", drained) as made:
+        with ahead(self._encode(groups, encoder), _MADE_AHEAD, "encode", drained, _weight) as made:
             yield made
 
     def _encode(self, groups: Iterable[list[Placed]], encoder: Encoder) -> Iterator[list[Made]]:
@@ -177,14 +189,16 @@ class Stream:
                     yield placed[1].embedded_text
 
         some: list[Made] = []
+        beside = 0
         try:
-            for vector in encoder.encode_stream(texts()):
+            for vector in encoder.encode_stream(texts(), beside=lambda: _beside(waiting[-1])):
                 some.append((waiting.popleft(), vector))
-                if len(some) == _MADE_TOGETHER or not waiting:
+                beside += _beside(some[-1][0])
+                if len(some) == _MADE_TOGETHER or beside > _BESIDE_TOGETHER or not waiting:
                     started = time.perf_counter()
                     yield some
                     self._waited += time.perf_counter() - started
-                    some = []
+                    some, beside = [], 0
         except ReadError:
             yield some
             raise
@@ -208,6 +222,16 @@ class Stream:
         if self._progress is not None:
             records = self._summary.unchanged + self._summary.malformed + self._intake.unfit + self._encoded
             self._progress.update(records=records, chunks=self._summary.chunks, tokens=self._summary.tokens)
+
+
+def _beside(placed: Placed) -> int:
+    """Return how heavy a chunk is beside its text: its record's metadata is counted once, with the first one."""
+    entry, chunk = placed
+    return 0 if chunk.index else beside_text(entry.record)
+
+
+def _weight(made: list[Made]) -> int:
+    return sum(_beside(placed) + len(placed[1].content) + vector.size for placed, vector in made)
 
 
 def _brought(group: list[Placed]) -> Iterator[Made]:

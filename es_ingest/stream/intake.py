@@ -4,8 +4,8 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
-from es_ingest.records import Malformed, ReadError, Record
-from es_ingest.stream.content import content_hash
+from es_ingest.records import Deleted, Item, Malformed, ReadError, Record
+from es_ingest.stream.content import content_hash, weight
 from es_ingest.stream.dead_letters import DeadLetters
 from es_ingest.stream.entries import Entry
 from es_ingest.stream.ledger import Known, Ledger
@@ -19,7 +19,8 @@ from medte_haystack.index.contract import check_id
 logger = logging.getLogger(__name__)
 
 _TOGETHER = 2048  # records that are compared with the ledger, and split, in one go
-_CHARACTERS_TOGETHER = 1 << 18
+_WEIGHT_TOGETHER = 1 << 18
+_WEIGHT_KEPT = 1 << 22  # of settled records that may be kept
 _REPORTED = 20  # failures that are logged one by one; the rest is counted
 
 
@@ -33,11 +34,13 @@ class Intake:
     :ivar unfit: Records that cannot be stored, so far.
     :ivar unsettled: Records that may be there in part: of an interrupted run and not met by this one, or refused by the
         server; and how many chunks of each at most.
+    :ivar deleted: Records that the sources say are no more, so far, and that did not come again.
     """
 
     def __init__(self, making: Making, ledger: Ledger, dead: DeadLetters, summary: Summary) -> None:
         self.unfit = 0
         self.unsettled = ledger.unsettled()
+        self.deleted: set[str] = set()
         self._making = making
         self._ledger = ledger
         self._dead = dead
@@ -45,28 +48,36 @@ class Intake:
         self._started = time.perf_counter()
         self._preparing: dict[str, Entry] = {}  # not settled: the ledger does not know them yet
         self._sweep_at = _TOGETHER
+        self._unswept = 0  # weight of what was read since the last time
 
-    def groups(self, items: Iterable[Record | Malformed]) -> Iterator[list[Record]]:
-        """Put records together that differ in their ids.
+    def groups(self, items: Iterable[Item]) -> Iterator[list[Record]]:
+        """Put records together that differ in their ids; they weigh little, but for the last one perhaps.
 
         :raises ReadError: If a source cannot be read; what came before is given.
         """
         group: list[Record] = []
         ids: set[str] = set()
-        characters = 0
+        weighs = 0
         try:
             for item in items:
+                if isinstance(item, Deleted):
+                    self.deleted.add(item.id)
+                    continue
                 self._summary.read += 1
                 if isinstance(item, Malformed):
                     self._malformed(item)
                     continue
-                full = len(group) == _TOGETHER or characters > _CHARACTERS_TOGETHER
+                full = len(group) == _TOGETHER or weighs > _WEIGHT_TOGETHER
                 if full or item.id in ids:  # a later version of a record is compared with the earlier one
                     yield group
-                    group, ids, characters = [], set(), 0
+                    group, ids, weighs = [], set(), 0
+                if self.deleted:
+                    self.deleted.discard(item.id)
                 group.append(item)
                 ids.add(item.id)
-                characters += len(item.text) + (0 if item.vector is None else item.vector.size)
+                own = weight(item)
+                weighs += own
+                self._unswept += own
         except ReadError:
             yield group
             raise
@@ -82,9 +93,10 @@ class Intake:
     def keep(self, entry: Entry) -> None:
         """Remember an entry until it is settled: later records of its id are compared with it."""
         self._preparing[entry.record.id] = entry
-        if len(self._preparing) >= self._sweep_at:
+        if len(self._preparing) >= self._sweep_at or self._unswept > _WEIGHT_KEPT:
             self._preparing = {name: one for name, one in self._preparing.items() if not one.settled}
             self._sweep_at = 2 * len(self._preparing) + _TOGETHER
+            self._unswept = 0
 
     def under_way(self, ids: Sequence[str]) -> list[Entry]:
         """Return the entries of these ids that were kept and may not be settled."""

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from es_ingest.stream.content import as_json
-from es_ingest.stream.ledger_file import began, fault, locked, open_file, told
+from es_ingest.stream.ledger_file import began, fault, gone, locked, open_file, told
 from es_ingest.stream.target import Target
 
 _PAGE = 10_000  # rows held at a time
@@ -116,11 +116,11 @@ class Ledger:
             for name, number, digest, chunks, run, _ in rows
         }
 
-    def entered(self, ids: Sequence[str]) -> set[str]:
-        """Return which records the ledger has, whether or not the sources have them."""
-        of_ids = _asked("select id from record where id in (%s)", ids)
+    def entered(self, ids: Sequence[str]) -> dict[str, int]:
+        """Return which records the ledger has, and how many chunks of each, whether or not the sources have them."""
+        of_ids = _asked("select id, chunks from record where id in (%s)", ids)
         with self._told():
-            return {name for query, some in of_ids for (name,) in self._base.execute(query, some)}
+            return {name: chunks for query, some in of_ids for name, chunks in self._base.execute(query, some)}
 
     def sending(self, records: Iterable[tuple[str, int]]) -> int:
         """Note that chunks of records are about to be sent; return the note's number.
@@ -220,8 +220,17 @@ class Ledger:
 
     def removed(self, ids: Sequence[str]) -> None:
         """Forget records that the server has removed."""
+        names = [(name,) for name in ids]
         with self._told(), self._base:
-            self._base.executemany("delete from record where id = ?", [(id,) for id in ids])  # noqa: A001
+            whose = "delete from also where record = (select number from record where id = ?)"
+            self._base.executemany(whose, names)
+            self._base.executemany("delete from record where id = ?", names)
+
+    def deleted(self, ids: Sequence[str]) -> None:
+        """Note that sources say that records are no more, so that none comes back from dead letters of before."""
+        with self._told(), self._base:
+            rows = [(gone(name), self.began) for name in ids]
+            self._base.executemany("insert or replace into about values (?, ?)", rows)
 
     def records(self) -> Iterator[tuple[str, int, str]]:
         """Yield id, chunks and position of every acknowledged record, by id."""

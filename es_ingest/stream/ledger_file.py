@@ -30,6 +30,7 @@ create table flight (number integer primary key autoincrement, run integer not n
 """
 _OF_FORMAT_1 = ("about", "job", "record", "flight")
 _NAMES = (*_OF_FORMAT_1, "also")
+ABOUT = "select name, value from about where name in ('format', 'index', 'uuid')"
 
 
 def fault(path: Path | None, what: str) -> LedgerError:
@@ -40,6 +41,11 @@ def fault(path: Path | None, what: str) -> LedgerError:
 def began(run: int) -> str:
     """Return the name under which a ledger keeps when a run began."""
     return f"run {run}"
+
+
+def gone(record: str) -> str:
+    """Return the name under which a ledger keeps when the last run began whose sources say that a record is no more."""
+    return f"deleted {record}"
 
 
 @contextmanager
@@ -118,7 +124,7 @@ def _check_name(path: Path | None, found: str, wanted: str) -> None:
 
 
 def _check(base: sqlite3.Connection, path: Path | None, target: Target) -> None:
-    about = dict(base.execute("select name, value from about"))
+    about = dict(base.execute(ABOUT).fetchall())
     if about["format"] == "1":
         _upgrade(base)
         about["format"] = str(_FORMAT)

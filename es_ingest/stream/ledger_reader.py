@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from es_ingest.stream.ledger_file import began, fault
+from es_ingest.stream.ledger_file import ABOUT, began, fault, gone
 from es_ingest.stream.locking import alone
 from es_ingest.stream.target import Target
 
@@ -43,10 +43,11 @@ class LedgerReader:
         return {name for (records,) in rows for name, _ in json.loads(records)}
 
     def written_after(self, id: str, time: str) -> bool:  # noqa: A002
-        """Tell whether a record was acknowledged in a run that began later than at a time."""
+        """Tell whether a record was acknowledged, or said to be no more, in a run that began later than at a time."""
         row = self._base.execute("select run from record where id = ?", (id,)).fetchone()
-        query = "select 1 from about where name = ? and value > ?"
-        return row is not None and self._base.execute(query, (began(row[0]), time)).fetchone() is not None
+        names = (gone(id), "" if row is None else began(row[0]))
+        query = "select 1 from about where name in (?, ?) and value > ?"
+        return self._base.execute(query, (*names, time)).fetchone() is not None
 
     def copy(self, path: Path, target: Target) -> None:
         """Write a ledger that says the same of another index; one that is there is replaced, at once.
@@ -85,7 +86,7 @@ def read_ledger(path: Path, target: Target) -> Iterator[LedgerReader]:
         try:
             with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True)) as base:
                 base.execute("pragma query_only = on")  # mode=ro would leave SQLite's companions behind
-                _check(path, dict(base.execute("select name, value from about")), target)
+                _check(path, dict(base.execute(ABOUT).fetchall()), target)
                 yield LedgerReader(path, base)
         except sqlite3.Error as error:
             raise fault(path, f"cannot be read: {error}") from error

@@ -17,8 +17,9 @@ class Summary:
     :param repeated: Records whose id came before in the same run; the last one counts.
     :param chunks: Chunks made of the records that were not unchanged.
     :param written: Chunks the server acknowledged; `created` of them were new, `updated` replaced one of the same id.
-    :param removed: Chunks removed: of records that have fewer now, and of records that the sources no longer have.
+    :param removed: Chunks removed: of records that have fewer now, that the sources no longer have, or delete.
     :param missing: Records removed because the sources no longer have them.
+    :param deleted: Records removed because the sources say that they are no more.
     :param failed: Dead letters: malformed rows and refused records.
     :param malformed: Source rows that are no records.
     :param gaps: How many of the malformed may stand for several rows: a source that broke off or changed meanwhile, a
@@ -47,6 +48,7 @@ class Summary:
     updated: int = 0
     removed: int = 0
     missing: int = 0
+    deleted: int = 0
     failed: int = 0
     malformed: int = 0
     refused: int = 0

@@ -205,6 +205,7 @@ class Encoder:
         *,
         max_texts: int | None = None,
         on_truncated: Callable[[int], object] | None = None,
+        beside: Callable[[], int] | None = None,
     ) -> Iterator[NDArray[np.float32]]:
         """Encode a stream of any length in bounded memory.
 
@@ -215,6 +216,8 @@ class Encoder:
         :param max_texts: Most texts of a batch, beside the token budget.
         :param on_truncated: Called with the position of each text that loses its end, in order and before its vector
             is given; to report it is then left to the caller.
+        :param beside: Called for each text that was read: how many characters the caller keeps beside it, such as
+            metadata, until its vector is given. Fewer texts are read ahead if these are many.
         :returns: One unit vector a text in input order, float32, shape (dim,).
         :raises TypeError: If `texts` is a single string or a mapping, or one of them is no string.
         :raises EncoderOptionError: If `kind` is unknown or `max_texts` below 1.
@@ -225,7 +228,7 @@ class Encoder:
             raise TypeError(f"texts is of type {type(texts).__name__}; give a list of strings")
         if max_texts is not None and max_texts < 1:
             raise EncoderOptionError(f"a batch of {max_texts} texts cannot be; take 1 or more", max_texts=max_texts)
-        return self._stream(texts, self.prefix(kind), max_texts, on_truncated)
+        return self._stream(texts, self.prefix(kind), max_texts, on_truncated, beside)
 
     def encode_one(self, text: str, kind: Kind | None = "query") -> NDArray[np.float32]:
         """Encode one text by the way with the least delay: no window, no threads of ours.
@@ -251,10 +254,16 @@ class Encoder:
         return vector
 
     def _stream(
-        self, texts: Iterable[str], prefix: str, max_texts: int | None, on_truncated: Callable[[int], object] | None
+        self,
+        texts: Iterable[str],
+        prefix: str,
+        max_texts: int | None,
+        on_truncated: Callable[[int], object] | None,
+        beside: Callable[[], int] | None,
     ) -> Iterator[NDArray[np.float32]]:
         reading = Reading(texts)
-        tokens = tokenise(read_windows(reading, self.backend), self.tokeniser, prefix, self.backend.device)
+        windows = read_windows(reading, self.backend, beside)
+        tokens = tokenise(windows, self.tokeniser, prefix, self.backend.device)
         flow = Flow(tokens, reading, self.backend, max_texts, self._computed, on_truncated)
         computing = Timed(flow)
         counted = 0.0

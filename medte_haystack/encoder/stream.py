@@ -21,6 +21,7 @@ _DEVICE_WINDOW_BATCHES = 4  # a device waits while the first window is tokenised
 _DEVICE_AHEAD = 4  # windows tokenised ahead of it
 _CHARACTERS_A_TOKEN = 4
 _WINDOW_TEXTS = 16_384
+_WINDOW_BESIDE = 1 << 22  # characters, where a window of texts has fewer
 
 
 T = TypeVar("T")
@@ -163,18 +164,24 @@ class Flow:
             yield window.batch(positions)
 
 
-def read_windows(texts: Iterable[str], backend: Backend) -> Iterator[list[str]]:
-    """Group texts into windows of some batches for each core or device."""
+def read_windows(
+    texts: Iterable[str], backend: Backend, beside: Callable[[], int] | None = None
+) -> Iterator[list[str]]:
+    """Group texts into windows of some batches for each core or device.
+
+    :param beside: Tells how many characters are kept beside the last text, which end a window too, if they are many.
+    """
     batches = _WINDOW_BATCHES if backend.device == "cpu" else _DEVICE_WINDOW_BATCHES
     most = backend.token_budget * backend.parallel * batches * _CHARACTERS_A_TOKEN
     window: list[str] = []
-    characters = 0
+    characters = kept = 0
     for text in texts:
         window.append(text)
         characters += len(text)
-        if len(window) == _WINDOW_TEXTS or characters >= most:
+        kept += beside() if beside is not None else 0
+        if len(window) == _WINDOW_TEXTS or characters >= most or kept >= max(most, _WINDOW_BESIDE):
             yield window
-            window, characters = [], 0
+            window, characters, kept = [], 0, 0
     if window:
         yield window
 

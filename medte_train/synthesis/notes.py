@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from es_ingest.readers import FieldMapping, detect, read
-from es_ingest.records import Malformed, Record
+from es_ingest.records import Item, Malformed, Record
 from medte_haystack.training.near import words_of
 from medte_haystack.training.table import text_id
 from medte_train.making import keys_of
@@ -86,11 +86,11 @@ def _is_mimic(record: Record) -> bool:
     return bool(names or _MIMIC_NOTE.match(record.id) or _MIMIC_TEXT.search(record.text))
 
 
-def _records(items: Iterable[Record | Malformed], dropped: Counter[str]) -> Iterator[Record]:
+def _records(items: Iterable[Item], dropped: Counter[str]) -> Iterator[Record]:
     for item in items:
         if isinstance(item, Record):
             yield item
-            continue
-        dropped[MALFORMED] += 1
-        if dropped[MALFORMED] <= _REPORTED:
-            logger.warning("%s: left out: %s", item.position, item.reason)
+        elif isinstance(item, Malformed):
+            dropped[MALFORMED] += 1
+            if dropped[MALFORMED] <= _REPORTED:
+                logger.warning("%s: left out: %s", item.position, item.reason)

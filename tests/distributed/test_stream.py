@@ -14,7 +14,7 @@ from es_ingest.distributed.engine import RayEngine
 from es_ingest.distributed.errors import EngineError
 from es_ingest.distributed.messages import Destination, Recipe
 from es_ingest.ingest import Ingester
-from es_ingest.records import Malformed, ReadError, Record
+from es_ingest.records import Deleted, Malformed, ReadError, Record
 from es_ingest.stream.dead_letters import DeadLetterError
 from es_ingest.stream.entries import Entry
 from es_ingest.stream.stopping import Stop
@@ -102,6 +102,16 @@ def test_what_is_refused_is_a_dead_letter_and_what_is_missing_is_removed(ingest,
     summary = ingest(records[10:], delete_missing=True)
     assert (summary.unchanged, summary.records, summary.missing) == (50, 0, 11)
     assert stored().keys() == {f"r{number}#0" for number in range(10, 60)}
+
+
+def test_what_the_sources_delete_is_removed_at_the_end(ingest, stored, made):
+    ingest([made(number) for number in range(20)])
+    gone = [Deleted(f"r{number}", "made") for number in (3, 25, 99)]
+    summary = ingest(
+        [*(made(number) for number in range(20, 30)), *gone, Deleted("r4", "made"), made(4, "Back.")], job="b"
+    )
+    assert (summary.deleted, summary.removed, summary.records) == (2, 2, 11)
+    assert stored().keys() == {f"r{number}#0" for number in range(30) if number not in (3, 25)}
 
 
 def test_workers_that_are_killed_and_a_source_that_breaks_off_lose_nothing(ingest, stored, made, pids):

@@ -33,6 +33,13 @@ class TestStream:
         next(fake_encoder.encode_stream("" for _ in iter(lambda: next(pulled), 100)))
         assert next(pulled) == 10
 
+    def test_what_is_kept_beside_the_texts_closes_a_window(self, fake_encoder, monkeypatch):
+        monkeypatch.setattr("medte_haystack.encoder.stream._WINDOW_BESIDE", 2000)
+        pulled = count()
+        stream = fake_encoder.encode_stream(("a" for _ in iter(lambda: next(pulled), 100)), beside=lambda: 500)
+        next(stream)
+        assert next(pulled) == 4  # the number that was counted last, and its text not read
+
     @pytest.mark.parametrize("last", [OSError("the source broke"), None])
     def test_what_came_before_an_error_is_given_first(self, encoder, texts, vectors, last):
         def source():

@@ -1,5 +1,6 @@
 """Records that bring their vectors, on the real server: no model is loaded."""
 
+import base64
 import json
 from pathlib import Path
 
@@ -90,7 +91,15 @@ def test_vectors_of_a_field_are_scaled_and_left_out_of_the_metadata(es_ingest, c
         None,
     )
     (letter,) = map(json.loads, Path(json.loads(done.stdout)["dead_letters"]).read_text().splitlines())
-    assert json.loads(letter["raw"])["vector"] == [1.0, 2.0]
+    assert (letter["record"]["id"], letter["record"]["meta"]) == ("b", {})
+    assert np.frombuffer(base64.b64decode(letter["record"]["vector"]), "<f4").tolist() == [1.0, 2.0]
+    letter["record"]["vector"] = [0, 1, 0]  # as one who mends it may write it
+    (tmp_path / "dead.jsonl").write_text(json.dumps(letter))
+    replayed = es_ingest("replay", "dead.jsonl", "--index", index, "--json")
+    assert (replayed.returncode, json.loads(replayed.stdout)["records"]) == (0, 1), replayed.stderr
+    (tmp_path / "notes.jsonl").write_text("\n".join([rows[0], rows[1].replace("[1, 2]", "[0, 7, 0]")]))
+    after = es_ingest("run", "notes.jsonl", "--index", index, *options, "--normalise", "--json")
+    assert json.loads(after.stdout)["unchanged"] == 2
 
 
 def test_vectors_that_a_model_made_elsewhere_are_found_with_it(client, index, tmp_path):

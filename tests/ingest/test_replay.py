@@ -112,3 +112,60 @@ def test_a_letter_that_a_later_run_has_overtaken_is_left_out(es_ingest, index, c
 def test_bad_input(es_ingest, index, letters, arguments, status, said):
     done = es_ingest("replay", "--index", index, *arguments)
     assert (done.returncode, said in done.stderr) == (status, True), done.stderr
+
+
+NOTE = (
+    "note_id,subject_id,hadm_id,note_type,note_seq,charttime,storetime,text\n"
+    '1-DS-3,1,{},DS,3,2180-05-06 00:00:00,,"Made up.\nChief Complaint:\nwheeze\nDischarge Diagnosis:\nAsthma\n"\n'
+)
+DOCUMENT = (
+    '{{"resourceType": "DocumentReference", "id": "d1", "type": {{"text": "Note"}},'
+    ' "content": [{{"attachment": {{"contentType": "text/{}", "data": "QXN0aG1hIG5vdGU="}}}}]}}\n'
+)
+STUDY = (
+    '{{"protocolSection": {{"identificationModule": {{"nctId": "{}", "briefTitle": "T"}}, "descriptionModule":'
+    ' {{"briefSummary": "It compares two drugs."}}}}}}'
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "bad", "good", "options"),
+    [
+        ("discharge.csv", NOTE, "abc", "20000001", []),
+        ("discharge.csv", NOTE, "abc", "20000001", ["--format", "mimic-notes"]),
+        ("DocumentReference.ndjson", DOCUMENT, "pdf", "plain", []),
+        ("NCT01234567.json", STUDY, "NCT01", "NCT01234567", []),
+        ("corpus.jsonl", '{{"_id": "{}", "text": "x", "metadata": {{"url": "u"}}}}\n', "", "d", ["--format", "beir"]),
+        ("a.csv", "note,body,year\n7,{},\n", " ", "cough", ["--text-field", "body", "--id-field", "note"]),
+    ],
+    ids=["mimic", "mimic-notes", "fhir", "clinicaltrials", "beir", "csv"],
+)
+def test_a_mended_row_is_what_the_mended_source_has(
+    es_ingest, index, connection, tmp_path, name, content, bad, good, options
+):
+    source, dead = tmp_path / name, tmp_path / "dead.jsonl"
+    run = ["run", name, "--index", index, "--model", "minilm", "--dead", str(dead), "--json", *options]
+    source.write_text(content.format(bad), newline="")
+    assert json.loads(es_ingest(*run).stdout)["malformed"] == 1
+    still = es_ingest("replay", str(dead), "--index", index, "--dead", str(tmp_path / "still"), "--json")
+    assert (json.loads(still.stdout)["malformed"], found(connection, index)) == (1, {}), "not mended"
+    letter = json.loads(dead.read_text())
+    marked = bad if bad.strip() else f'"{bad}"'
+    letter["raw"] = letter["raw"].replace(marked, good if bad.strip() else f'"{good}"', 1)
+    dead.write_text(json.dumps(letter) + "\n")
+    replayed = json.loads(es_ingest("replay", str(dead), "--index", index, "--json").stdout)
+    assert (replayed["failed"], replayed["records"] > 0) == (0, True)
+    source.write_text(content.format(good), newline="")
+    after = json.loads(es_ingest(*run).stdout)
+    assert (after["unchanged"], after["records"], after["failed"]) == (replayed["records"], 0, 0)
+
+
+def test_a_mended_row_that_a_later_run_has_overtaken_is_left_out(es_ingest, index, connection, letters, tmp_path):
+    letters.write_text(letters.read_text().replace(r"\"body\": \"\"", r"\"body\": \"mended in the letter\""))
+    newer = {**ROWS[2], "body": "mended in the source"}
+    (tmp_path / "notes.jsonl").write_text(json.dumps(newer) + "\n")
+    arguments = ["run", "notes.jsonl", "--text-field", "body", "--model", "minilm", "--json"]
+    assert es_ingest(*arguments, "--index", index).returncode == 0
+    done = es_ingest("replay", str(letters), "--index", index, "--json")
+    assert (json.loads(done.stdout)["malformed"], found(connection, index)["c"]) == (0, "mended in the source")
+    assert "1 records were left out: a later run has written another version of each" in done.stderr

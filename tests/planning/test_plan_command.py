@@ -96,6 +96,15 @@ def test_malformed_rows_alone(plan, tmp_path):
     assert "secret" not in done.stdout + done.stderr
 
 
+def test_deletions(plan, tmp_path):
+    text = "<PubmedArticleSet><DeleteCitation><PMID>8</PMID><PMID>9</PMID></DeleteCitation></PubmedArticleSet>"
+    (tmp_path / "pubmed1.xml").write_text(text)
+    done = plan("pubmed1.xml", *MODEL, "--no-encode")
+    assert "deletions     2; a run removes these records, wherever they came from\n" in done.stdout
+    found = json.loads(plan("pubmed1.xml", *MODEL, "--no-encode", "--json").stdout)
+    assert (found["deletions"], found["records"]) == (2, 0)
+
+
 def test_one_record_from_standard_input(plan):
     done = plan("-", "--format", "jsonl", *MODEL, "--json", stdin=row(1))
     assert done.returncode == 0, done.stderr

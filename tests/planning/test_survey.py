@@ -5,7 +5,7 @@ import pytest
 from es_ingest.data import medquad_sample
 from es_ingest.planning.survey import survey
 from es_ingest.readers import read
-from es_ingest.records import Malformed, ReadError, Record
+from es_ingest.records import Deleted, Malformed, ReadError, Record
 from medte_haystack.encoder import TokenSplitter
 from medte_haystack.index import Chunk
 
@@ -49,6 +49,7 @@ def test_what_is_no_record_is_counted_and_the_first_are_named(splitter):
     rows = [Malformed(f"notes.jsonl:{number}", "no text") for number in range(9)]
     found = survey([*rows, record("a"), record("a"), record("b", bad="\ud800")], splitter)
     assert (found.records, found.malformed, found.repeats.count, found.refused) == (3, 9, 1, 1)
+    assert survey([Deleted("a", "here"), record("a"), Deleted("b", "here")], splitter).deletions == 2
     assert found.first_malformed == [(f"notes.jsonl:{number}", "no text") for number in range(5)]
 
 
@@ -89,6 +90,14 @@ def test_memory_does_not_grow_with_the_corpus(splitter):
 
     few, many = peak(5000), peak(20_000)
     assert many - few < 8 * 15_000 + 500_000  # a hash of each id, and what the moment brings
+
+
+def test_nor_with_metadata(splitter):
+    tracemalloc.start()
+    survey((record(str(number), notes=f"{number:<300000}") for number in range(100)), splitter)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 10_000_000, "of 30 MB"
 
 
 def test_progress_is_told(splitter):

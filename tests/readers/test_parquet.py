@@ -87,7 +87,7 @@ def test_a_bad_row_is_kept_for_the_dead_letters(tmp_path: Path) -> None:
     columns = {"id": [None], "text": ["x"], "at": [moment], "v": pa.array([[0.5, 1.0]], pa.list_(pa.float32()))}
     (bad,) = items(tmp_path / "a.parquet", columns, FieldMapping(vector="v"))
     assert isinstance(bad, Malformed)
-    assert bad.raw == '{"id": null, "text": "x", "at": "2020-01-02 03:04:05", "v": [0.5, 1.0]}'
+    assert bad.raw == '{"id": null, "text": "x", "at": {"$datetime": "2020-01-02T03:04:05"}, "v": [0.5, 1.0]}'
 
 
 def test_one_bad_value_costs_one_row(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 import gzip
 import io
-import logging
 import random
 import re
 import socket
@@ -11,9 +10,9 @@ from xml.etree.ElementTree import fromstring
 
 import pytest
 
-from es_ingest.readers import pubmed
+from es_ingest.readers import pubmed, pubmed_parser, rows
 from es_ingest.readers.streams import zstd
-from es_ingest.records import Malformed, ReadError, Record
+from es_ingest.records import Deleted, Item, Malformed, ReadError, Record
 
 DOCTYPE = (
     '<!DOCTYPE PubmedArticleSet PUBLIC "-//NLM//DTD PubMedArticle, 1st January 2026//EN" '
@@ -135,7 +134,7 @@ def whole(*articles: str, head: str = HEAD) -> str:
     return f"{head}<PubmedArticleSet>{''.join(articles)}</PubmedArticleSet>\n"
 
 
-def items(path: Path, content: str | bytes) -> list[Record | Malformed]:
+def items(path: Path, content: str | bytes) -> list[Item]:
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     return list(pubmed.read(str(path)))
 
@@ -404,20 +403,22 @@ class Listener:
         self._server.close()
 
 
-def test_deleted_citations_are_counted_and_no_records(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    deleted = "<DeleteCitation>\n<PMID Version='1'>8</PMID>\n<PMID Version='1'>9</PMID>\n</DeleteCitation>"
-    with caplog.at_level(logging.WARNING):
-        (record,) = items(tmp_path / "pubmed26n1335.xml", whole(article(1), deleted))
-        assert items(tmp_path / "b.xml", whole(deleted)) == []
-    assert isinstance(record, Record)
-    assert caplog.messages == [
-        "pubmed26n1335.xml: left out 2 citations that NLM has deleted",
-        "b.xml: left out 2 citations that NLM has deleted",
+def test_deleted_citations_come_in_their_place(tmp_path: Path) -> None:
+    deleted = "<DeleteCitation>\n<PMID Version='1'>8</PMID>\n<PMID Version='1'> 9\n</PMID>\n</DeleteCitation>"
+    path = tmp_path / "pubmed26n1335.xml"
+    first, *gone, last = items(path, whole(article(1), deleted, article(9)))
+    assert gone == [Deleted("8", f"{path}#8"), Deleted("9", f"{path}#9")]
+    assert [isinstance(one, Record) for one in (first, last)] == [True, True]
+    path = tmp_path / "b.xml"
+    assert items(path, whole("<DeleteCitation><PMID>all</PMID></DeleteCitation>")) == [
+        Malformed(str(path), "a <DeleteCitation> whose PMID is not a number")
     ]
+    assert items(path, whole(deleted)) == [Deleted("8", f"{path}#8"), Deleted("9", f"{path}#9")]
+    assert list(rows([str(path)], "pubmed")) == [], "no rows"
 
 
 def test_a_file_of_deletions_that_breaks_off(tmp_path: Path) -> None:
-    (lost,) = items(tmp_path / "a.xml", f"{HEAD}<PubmedArticleSet><DeleteCitation><PMID>8</PMID></DeleteCitation>")
+    _, lost = items(tmp_path / "a.xml", f"{HEAD}<PubmedArticleSet><DeleteCitation><PMID>8</PMID></DeleteCitation>")
     assert isinstance(lost, Malformed)
     assert lost.reason == "the rest of the file is lost: not well-formed XML at line 3, column 66: no element found"
 
@@ -522,7 +523,7 @@ def test_declared_encodings(tmp_path: Path, encoding: str) -> None:
 
 
 def test_an_article_over_the_limit_ends_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pubmed, "MAX_ARTICLE_BYTES", 100_000)
+    monkeypatch.setattr(pubmed_parser, "MAX_ARTICLE_BYTES", 100_000)
     path = tmp_path / "a.xml"
     found = items(path, whole(*(article(n, "x" * 99_000) for n in range(1, 6))))
     assert [item.position for item in found if isinstance(item, Record)] == [f"{path}#{n}" for n in range(1, 6)]
@@ -541,11 +542,10 @@ def test_an_article_nested_very_deeply(tmp_path: Path) -> None:
     assert bad == Malformed(f"{tmp_path}/a.xml#2", "no PMID")
 
 
-def test_standard_input(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     content = whole(article(1), "<PubmedArticle/>", "<DeleteCitation><PMID>5</PMID></DeleteCitation>")
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(gzip.compress(content.encode()))))
-    assert [item.position for item in pubmed.read("-")] == ["<stdin>#1", "<stdin>#2"]
-    assert caplog.messages == ["<stdin>: left out 1 citations that NLM has deleted"]
+    assert [item.position for item in pubmed.read("-")] == ["<stdin>#1", "<stdin>#2", "<stdin>#5"]
 
 
 def test_memory_stays_flat_over_a_long_file(tmp_path: Path, traced) -> None:

@@ -123,13 +123,16 @@ class Encoder:
 
     def __init__(self) -> None:
         self.stats = EncodeStats()
+        self.beside = 0
 
-    def encode_stream(self, texts: Iterable[str]) -> Iterator[np.ndarray]:
+    def encode_stream(self, texts: Iterable[str], *, beside: Callable[[], int]) -> Iterator[np.ndarray]:
         stream, failure = iter(texts), None
         while failure is None:
             window: list[str] = []
             try:
-                window += islice(stream, 5)  # an error leaves what came before it
+                for text in islice(stream, 5):  # an error leaves what came before it
+                    window.append(text)
+                    self.beside += beside()
             except Exception as error:  # noqa: BLE001
                 failure = error
             if not window and failure is None:

@@ -53,6 +53,17 @@ def test_nothing():
         assert list(made) == []
 
 
+@pytest.mark.parametrize(("weight", "waiting"), [(1, 8), (3, 3), (100, 1), (0, 8)])
+def test_no_more_wait_than_are_light_enough(weight, waiting):
+    source = Source(1000)
+    with ahead(source.items(), 8, "the reader", Stop(), lambda number: weight) as made:
+        eventually(lambda: source.read == waiting + 1)  # and the one that finds no room
+        taken = iter(made)
+        assert [next(taken) for _ in range(5)] == list(range(5))
+        eventually(lambda: source.read == waiting + 6)
+        assert list(taken) == list(range(5, 1000))
+
+
 def test_they_are_made_in_a_thread_of_that_name():
     source = Source(1)
     with ahead(source.items(), 8, "the reader", Stop()) as made:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from elasticsearch import ConnectionError as UnreachableError
 
-from es_ingest.records import Malformed, ReadError, Record
+from es_ingest.records import Deleted, Malformed, ReadError, Record
 from es_ingest.stream import ahead, intake
 from es_ingest.stream.dead_letters import DeadLetterError
 from es_ingest.stream.stopping import Stop
@@ -166,6 +166,19 @@ class TestRepeated:
 
         job.run(items())
         assert {name: text for name, text in job.server.texts().items() if name[0] == "a"} == {"a#0": "last"}
+
+
+class TestDeleted:
+    @pytest.mark.parametrize("between", [0, 1, 50])
+    def test_the_last_word_counts(self, job, between):
+        others = [record(f"o{number}", "other") for number in range(between)]
+        gone = [Deleted(name, "here") for name in ("a", "b", "c")]
+        left = []
+        items = [record("a", "1"), *others, *gone, *others, record("b", "1"), record("c", "1"), Deleted("c", "here")]
+        summary = job.run(items, look=lambda stream: left.append(set(stream.deleted)))
+        assert left == [{"a", "c"}]
+        assert (summary.read, summary.failed) == (3 + 2 * between, 0)
+        assert adds_up(summary)
 
 
 class TestRefused:

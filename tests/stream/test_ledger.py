@@ -18,6 +18,7 @@ from es_ingest.stream import ledger as module
 from es_ingest.stream import ledger_file
 from es_ingest.stream.content import content_hash
 from es_ingest.stream.ledger import Acknowledged, Ledger
+from es_ingest.stream.ledger_reader import read_ledger
 from es_ingest.stream.locking import LedgerError
 from es_ingest.stream.target import Target, ledger_path
 
@@ -238,7 +239,7 @@ class TestKnown:
         with ledger(path) as opened:
             put(opened, done("a"))
         with ledger(path, job="another") as opened:
-            assert opened.entered(["a", "b"]) == {"a"}
+            assert opened.entered(["a", "b"]) == {"a": 1}
             assert not opened.known(["a"])["a"].repeated
 
     def test_an_id_with_a_lone_surrogate_is_not_known(self, path):
@@ -505,6 +506,37 @@ def test_threads_share_it(path):
         assert opened.totals() == (200, 200)
     with ledger(path) as opened:
         assert opened.unsettled() == {}
+
+
+class TestDeleted:
+    def test_of_another_job_and_of_several(self, path):
+        for job in ("j", "other"):
+            with ledger(path, job=job) as opened:
+                opened.known(["a"])
+                put(opened, done("a"), done(job))
+        with ledger(path, job="deleting") as opened:
+            opened.removed(["a"])
+            assert opened.entered(["a", "j", "other"]) == {"j": 1, "other": 1}
+            put(opened, done("new"))  # which takes the number of the one that is gone, if that was the last
+        with ledger(path) as opened:
+            opened.known(["j"])
+            assert list(opened.missing()) == [], "nobody takes it over"
+        with ledger(path, job="deleting") as opened:
+            assert list(opened.missing()) == [("new", 1)]
+
+    def test_letters_of_before_are_overtaken(self, path):
+        with ledger(path) as opened:
+            before = opened.began
+            put(opened, done("a"))
+        with ledger(path) as opened:
+            opened.deleted(["a", "never there"])
+            opened.removed(["a"])
+            during = opened.began
+        with read_ledger(path, Target("i", "u")) as reader:
+            for name in ("a", "never there"):
+                assert reader.written_after(name, before)
+                assert not reader.written_after(name, during)
+            assert not reader.written_after("another", before)
 
 
 class TestFullDisk:

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
-from es_ingest.records import Malformed, Record
+from es_ingest.records import Deleted, Malformed, Record
 from medte_haystack.training.pairs import Pair
 from medte_train.cli import app
 from medte_train.making import conclusion_pairs, field_pairs, half_pairs, records_of, same_pairs, section_pairs
@@ -91,7 +91,7 @@ def test_pairs_of_one_value_keep_the_ids_of_both_texts():
 
 def test_what_is_left_out_is_counted(caplog):
     tally = Tally("s")
-    items = [record(1), Malformed("corpus:2", "empty text")]
+    items = [record(1), Malformed("corpus:2", "empty text"), Deleted("3", "corpus:3")]
     assert list(records_of(items, tally)) == items[:1]
     assert "corpus:2: left out: empty text" in caplog.text
     pairs = [Pair("1", "s", "Gout", "Uric acid"), Pair("2", "s", "gout ", "x"), Pair("3", "s", "", "x")]

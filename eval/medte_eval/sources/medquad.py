@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from es_ingest.data import medquad_sample
 from es_ingest.readers import read
 from es_ingest.readers.medquad import READER
-from es_ingest.records import Malformed
+from es_ingest.records import Malformed, Record
 from medte_eval.sources.access import Access
 from medte_eval.sources.errors import SourceError
 from medte_eval.sources.hub import split_rows
@@ -60,8 +60,8 @@ def read_medquad(path: Path | None = None) -> MedQuAD:
         if isinstance(item, Malformed):
             left_out += 1
             logger.warning("%s: left out: %s", item.position, item.reason)
-            continue
-        pairs.append(Pair(item.id, str(item.meta.get("question", "")), item.text))
+        elif isinstance(item, Record):
+            pairs.append(Pair(item.id, str(item.meta.get("question", "")), item.text))
     return MedQuAD(tuple(pairs), left_out)
 
 
