@@ -6,6 +6,8 @@ from es_ingest.records import Record
 from es_ingest.stream.ledger import Acknowledged
 from medte_haystack.index import Operation
 
+_GONE = Record("", "", "", {}, "")
+
 
 @dataclass(slots=True, eq=False)
 class Entry:
@@ -33,6 +35,10 @@ class Entry:
         """Take note of how many chunks it has."""
         self.chunks = chunks
         self.unanswered = self.most
+
+    def let_go(self) -> None:
+        """Give the record's memory back: the entry itself is kept for a while, since later records may have its id."""
+        self.record = _GONE
 
     @property
     def surplus(self) -> range:

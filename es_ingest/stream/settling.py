@@ -53,6 +53,7 @@ def settle(
     written.records += len(done)
     for entry in done:
         entry.settled = True
+        entry.let_go()
     for entry in refused:
         entry.settled = True
         written.refused += 1

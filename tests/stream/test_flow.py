@@ -397,3 +397,24 @@ class TestMemory:
         job.run(items(), vectors=True)
         assert most < 200
         assert len(job.acknowledged()) == 1000
+
+    def test_what_is_written_is_let_go_of_long_before_its_entry(self, job, monkeypatch):
+        monkeypatch.setattr(intake, "_TOGETHER", 1000)  # entries are kept that long
+        monkeypatch.setattr(intake, "_CHARACTERS_TOGETHER", 5)
+        alive, most = [], 0
+
+        def items():
+            nonlocal most
+            for number in range(900):
+                one = with_vector(f"r{number}")
+                alive.append(weakref.ref(one.vector))
+                yield one
+                if number % 250 == 249:
+                    eventually(lambda least=number - 100: len(job.server.documents) > least)
+                    gc.collect()
+                    most = max(most, sum(found() is not None for found in alive))
+
+        kept = []
+        job.run(items(), vectors=True, look=lambda stream: kept.extend(stream._intake._preparing.values()))
+        assert len(kept) == 900
+        assert most < 200
