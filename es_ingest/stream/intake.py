@@ -20,7 +20,6 @@ logger = logging.getLogger(__name__)
 
 _TOGETHER = 2048  # records that are compared with the ledger, and split, in one go
 _WEIGHT_TOGETHER = 1 << 18
-_WEIGHT_KEPT = 1 << 22  # of settled records that may be kept
 _REPORTED = 20  # failures that are logged one by one; the rest is counted
 
 
@@ -48,7 +47,6 @@ class Intake:
         self._started = time.perf_counter()
         self._preparing: dict[str, Entry] = {}  # not settled: the ledger does not know them yet
         self._sweep_at = _TOGETHER
-        self._unswept = 0  # weight of what was read since the last time
 
     def groups(self, items: Iterable[Item]) -> Iterator[list[Record]]:
         """Put records together that differ in their ids; they weigh little, but for the last one perhaps.
@@ -75,9 +73,7 @@ class Intake:
                     self.deleted.discard(item.id)
                 group.append(item)
                 ids.add(item.id)
-                own = weight(item)
-                weighs += own
-                self._unswept += own
+                weighs += weight(item)
         except ReadError:
             yield group
             raise
@@ -93,10 +89,9 @@ class Intake:
     def keep(self, entry: Entry) -> None:
         """Remember an entry until it is settled: later records of its id are compared with it."""
         self._preparing[entry.record.id] = entry
-        if len(self._preparing) >= self._sweep_at or self._unswept > _WEIGHT_KEPT:
+        if len(self._preparing) >= self._sweep_at:
             self._preparing = {name: one for name, one in self._preparing.items() if not one.settled}
             self._sweep_at = 2 * len(self._preparing) + _TOGETHER
-            self._unswept = 0
 
     def under_way(self, ids: Sequence[str]) -> list[Entry]:
         """Return the entries of these ids that were kept and may not be settled."""
@@ -107,6 +102,7 @@ class Intake:
         if entry.partly_there:
             self.unsettled[entry.record.id] = entry.most
         self._refuse(entry.record, "; ".join(dict.fromkeys(entry.reasons)))
+        entry.let_go()
 
     def take(self, done: Written, requests_at_once: int) -> None:
         """Take over into the summary what the server has answered.

@@ -400,7 +400,7 @@ class TestMemory:
 
     def test_what_is_written_is_let_go_of_long_before_its_entry(self, job, monkeypatch):
         monkeypatch.setattr(intake, "_TOGETHER", 1000)  # entries are kept that long
-        monkeypatch.setattr(intake, "_CHARACTERS_TOGETHER", 5)
+        monkeypatch.setattr(intake, "_WEIGHT_TOGETHER", 5)
         alive, most = [], 0
 
         def items():

@@ -229,7 +229,7 @@ class TestKnown:
             put(opened, done("a"))
         with ledger(path) as opened:
             assert opened.known(["a\0b"]) == {}
-            assert opened.entered(["a\0b"]) == set()
+            assert opened.entered(["a\0b"]) == {}
             assert not opened.known(["a\0b", "a"])["a"].repeated
         with ledger(path) as opened:
             opened.known(["a\0b"])
