@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from es_ingest.stream.ledger import Ledger
 from medte_haystack.index.contract import CHUNK_INDEX, CONTENT, PARENT_ID
 
 _PROGRAM = Path(__file__).with_name("driver.py")
+_MOST_MB = 300  # of the program
 
 
 def module_of(path):
@@ -64,12 +66,38 @@ def start():
 
 
 @pytest.fixture
-def finish(start):
+def end():
+    """Waits until the program ends, well or not, in bounded memory; returns what it printed."""
+
+    def wait(process, timeout=300):
+        out, err = process.communicate(timeout=timeout)
+        peaks = re.findall(r"^peak (\d+) MB$", out, re.MULTILINE)
+        assert len(peaks) == 1, err
+        assert 0 < int(peaks[0]) < _MOST_MB
+        return out, err
+
+    return wait
+
+
+@pytest.fixture
+def kill(driver):
+    """Kills the program, which was in bounded memory until then; returns its status."""
+
+    def end_at_once(process):
+        assert driver.peak_mb(process.pid) < _MOST_MB
+        process.kill()
+        return process.wait()
+
+    return end_at_once
+
+
+@pytest.fixture
+def finish(start, end):
     """Runs the program to its end; returns its summary."""
 
     def work(task, process=None):
         process = process or start(task)
-        out, err = process.communicate(timeout=300)
+        out, err = end(process)
         assert process.returncode == 0, err
         return json.loads(out.splitlines()[-1])
 
@@ -105,7 +133,7 @@ def check_whole(driver, connection):
             seen[number] = hit["_source"]
         assert seen.keys() == expected
         for number, source in seen.items():
-            assert source[CONTENT] == driver.text(number, task.version)
+            assert source[CONTENT] == driver.text(task, number)
             assert source[CHUNK_INDEX] == 0
             assert source["embedding"] == pytest.approx(driver.vector(number).tolist(), abs=1e-6)
         if task.ledger:

@@ -1,6 +1,7 @@
 """A program that writes made-up records into an index, to be killed, starved and cut off; prints its summary as JSON.
 
-Its one argument is JSON, the fields of `Task`.
+Before that, or before it ends by an error, it prints the most memory that it has had. Its one argument is JSON, the
+fields of `Task`.
 """
 
 import json
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import psutil
 from elasticsearch import Elasticsearch
 
 from es_ingest.ingest import Ingester, RunOptions
@@ -30,6 +32,7 @@ class Task:
     :param records: How many.
     :param version: Every third record differs from version to version.
     :param pace: Records that are read a second at most; 0 knows no bound.
+    :param size: Characters that each text has at least; to be many times what may be in memory.
     :param odd: Every 100th record has a field that the mapping cannot take.
     """
 
@@ -41,13 +44,14 @@ class Task:
     max_dead: int | None = None
     version: int = 1
     pace: int = 0
+    size: int = 0
     odd: bool = False
     tries: int = 40
 
 
-def text(number: int, version: int) -> str:
+def text(task: Task, number: int) -> str:
     """Return the text of a record."""
-    return f"Record {number} in version {version if number % 3 == 0 else 1}."
+    return f"Record {number} in version {task.version if number % 3 == 0 else 1}.".ljust(task.size, ".")
 
 
 def vector(number: int) -> "np.ndarray":
@@ -68,7 +72,7 @@ def records(task: Task) -> Iterator[Record]:
         if task.pace and number % 100 == 0:
             time.sleep(max(0.0, number / task.pace - (time.monotonic() - started)))
         value = {"an": "object"} if task.odd and is_odd(number) else number
-        yield Record(f"r{number}", "", text(number, task.version), {"number": value}, f"made:{number}", vector(number))
+        yield Record(f"r{number}", "", text(task, number), {"number": value}, f"made:{number}", vector(number))
 
 
 def fingerprint() -> Fingerprint:
@@ -79,6 +83,19 @@ def fingerprint() -> Fingerprint:
 def target(client: Elasticsearch, index: str) -> Target:
     """Return the index as a ledger knows it."""
     return target_of(client, index)
+
+
+def peak_mb(process: int | str = "self") -> float:
+    """Return the most memory that a process has had, in MB; elsewhere than on Linux what it has now.
+
+    On Linux getrusage is no help: a child begins with its parent's peak.
+    """
+    try:
+        status = Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return psutil.Process(None if process == "self" else int(process)).memory_info().rss / 2**20
+    found = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")]
+    return int(found[0]) / 2**10 if found else 0.0  # none of one that has just ended
 
 
 def main() -> None:
@@ -94,7 +111,11 @@ def main() -> None:
             max_dead=task.max_dead,
             tries=task.tries,
         )
-        print(json.dumps(ingester.run(records(task), None, options, stop).to_dict()))
+        try:
+            summary = ingester.run(records(task), None, options, stop)
+        finally:
+            print(f"peak {peak_mb():.0f} MB", flush=True)
+        print(json.dumps(summary.to_dict()))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import pytest
 _KILLS = 20
 
 
-def test_twenty_kills_then_one_run_to_the_end(task, start, finish, check_whole):
+def test_twenty_kills_then_one_run_to_the_end(task, start, kill, finish, check_whole):
     wanted = task(40_000, pace=8_000)
     chance = random.Random(5)
     killed = 0
@@ -18,8 +18,7 @@ def test_twenty_kills_then_one_run_to_the_end(task, start, finish, check_whole):
         process = start(wanted)
         assert process.stdout.readline() == "writing\n", process.stderr.read()
         time.sleep(chance.uniform(0.0, 0.6))
-        process.kill()
-        killed += process.wait() == -signal.SIGKILL
+        killed += kill(process) == -signal.SIGKILL
     summary = finish(task(40_000))
     assert summary["unchanged"] > 0
     assert summary["unchanged"] + summary["records"] == summary["read"] == 40_000
@@ -29,15 +28,14 @@ def test_twenty_kills_then_one_run_to_the_end(task, start, finish, check_whole):
     assert (again["unchanged"], again["written"]) == (40_000, 0)
 
 
-def test_kills_while_records_change(task, start, finish, check_whole):
+def test_kills_while_records_change(task, start, kill, finish, check_whole):
     finish(task(6_000))
     changed = task(6_000, version=2, pace=8_000)
     for wait in (0.05, 0.15, 0.3):
         process = start(changed)
         assert process.stdout.readline() == "writing\n"
         time.sleep(wait)
-        process.kill()
-        process.wait()
+        kill(process)
     summary = finish(task(6_000, version=2))
     assert summary["created"] == 0
     assert 0 < summary["updated"] <= 2_000 + 3 * 2_500
@@ -45,13 +43,13 @@ def test_kills_while_records_change(task, start, finish, check_whole):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_drains_and_the_next_run_goes_on(task, start, finish, check_whole, number):
+def test_a_signal_drains_and_the_next_run_goes_on(task, start, end, finish, check_whole, number):
     wanted = task(20_000, pace=5_000)
     process = start(wanted)
     process.stdout.readline()
     time.sleep(1.5)
     process.send_signal(number)
-    out, err = process.communicate(timeout=20)
+    out, err = end(process, timeout=20)
     assert process.returncode == 0, err
     first = json.loads(out.splitlines()[-1])
     assert first["interrupted"]

@@ -23,7 +23,9 @@ def test_connections_that_break(task, start, finish, check_whole, proxy_class, s
     check_whole(wanted)
 
 
-def test_a_server_that_stays_away_is_given_up_and_the_next_run_goes_on(task, start, finish, check_whole, proxy_class):
+def test_a_server_that_stays_away_is_given_up_and_the_next_run_goes_on(
+    task, start, end, finish, check_whole, proxy_class
+):
     wanted = task(5_000)
     where = urlsplit(wanted.url)
     with proxy_class(where.hostname, where.port, 0.0) as proxy:
@@ -31,7 +33,7 @@ def test_a_server_that_stays_away_is_given_up_and_the_next_run_goes_on(task, sta
         process.stdout.readline()
         time.sleep(1)
         proxy._share = 1.0
-        _, err = process.communicate(timeout=60)
+        _, err = end(process, timeout=60)
     assert process.returncode == 1
     assert "documents of this request are not acknowledged" in err
     summary = finish(wanted)

@@ -24,9 +24,9 @@ def test_a_mapping_conflict_in_one_percent_of_the_records(driver, task, finish, 
     check_whole(task(10_000))
 
 
-def test_more_dead_letters_than_allowed_end_the_run(task, start, finish, check_whole):
+def test_more_dead_letters_than_allowed_end_the_run(task, start, end, finish, check_whole):
     process = start(task(10_000, odd=True, max_dead=10))
-    _, err = process.communicate(timeout=60)
+    _, err = end(process, timeout=60)
     assert process.returncode == 1
     assert "more than 10 dead letters (--max-dead)" in err
     finish(task(10_000))
@@ -34,7 +34,7 @@ def test_more_dead_letters_than_allowed_end_the_run(task, start, finish, check_w
 
 
 def test_an_index_that_is_read_only_for_a_while(task, start, finish, check_whole, connection):
-    wanted = task(20_000, pace=8_000)
+    wanted = task(100_000, size=2_000)  # more than may be in memory, all of which could be read meanwhile
     process = start(wanted)
     process.stdout.readline()
     time.sleep(0.7)
@@ -45,7 +45,7 @@ def test_an_index_that_is_read_only_for_a_while(task, start, finish, check_whole
         client.indices.put_settings(index=wanted.index, settings={block: None})
     summary = finish(wanted, process)
     assert summary["retried"] > 0
-    assert (summary["records"], summary["failed"]) == (20_000, 0)
+    assert (summary["records"], summary["failed"]) == (100_000, 0)
     check_whole(wanted)
 
 
@@ -61,12 +61,12 @@ def small_disk(tmp_path):
 
 
 @pytest.mark.parametrize("which", ["ledger", "dead"])
-def test_a_full_disk(task, start, finish, check_whole, small_disk, driver, which):
+def test_a_full_disk(task, start, end, finish, check_whole, small_disk, driver, which):
     full = task(20_000, odd=which == "dead", **{which: str(small_disk / which)})
     if which == "dead":
         (small_disk / "other").write_bytes(bytes(500_000))
     process = start(full)
-    _, err = process.communicate(timeout=60)
+    _, err = end(process, timeout=60)
     assert process.returncode == 1
     assert "Error: the ledger" in err if which == "ledger" else "DeadLetterError: dead letters cannot be kept" in err
     if which == "dead":
@@ -79,7 +79,7 @@ def test_a_full_disk(task, start, finish, check_whole, small_disk, driver, which
     check_whole(full if which == "ledger" else task(20_000))
 
 
-def test_refresh_and_replicas_are_put_back_after_a_kill(task, start, finish, connection):
+def test_refresh_and_replicas_are_put_back_after_a_kill(task, start, kill, finish, connection):
     wanted = task(20_000, pace=8_000)
     process = start(wanted)
     process.stdout.readline()
@@ -91,15 +91,14 @@ def test_refresh_and_replicas_are_put_back_after_a_kill(task, start, finish, con
         return found.get("index.refresh_interval"), found["index.number_of_replicas"]
 
     assert settings() == ("-1", "0")
-    process.kill()
-    process.wait()
+    kill(process)
     finish(task(20_000))
     assert settings() == (None, "1")
 
 
 @pytest.mark.parametrize("way", ["closed", "deleted"])
 def test_an_index_that_goes_away_ends_the_run_and_makes_no_dead_letters(
-    task, start, finish, check_whole, connection, way
+    task, start, end, finish, check_whole, connection, way
 ):
     wanted = task(20_000, pace=8_000)
     process = start(wanted)
@@ -111,7 +110,7 @@ def test_an_index_that_goes_away_ends_the_run_and_makes_no_dead_letters(
         else:
             client.cluster.put_settings(persistent={"action.auto_create_index": "false"})
             client.indices.delete(index=wanted.index)
-        _, err = process.communicate(timeout=60)
+        _, err = end(process, timeout=60)
         client.cluster.put_settings(persistent={"action.auto_create_index": None})
         if way == "closed":
             client.indices.open(index=wanted.index)
