@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,11 @@ def index(connection: Connection, request: pytest.FixtureRequest) -> Iterator[st
     yield name
     with connection.client() as client:
         client.options(ignore_status=404).indices.delete(index=name)
+
+
+def pytest_configure() -> None:
+    """Heed SIGINT, which a shell has what runs in its background ignore, and all that this starts."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
