@@ -74,9 +74,7 @@ def _overtaken(ingester: Ingester, jobs: Iterable["JobLetters"], options: RunOpt
             if time and isinstance(item, Record) and reader.written_after(item.id, time)
         }
     if found:
-        logger.warning(
-            "%d records were left out: a later run has written another version of each, or removed it", len(found)
-        )
+        logger.warning("%d records were left out: a later run or replay has written or removed them", len(found))
     return found
 
 
@@ -126,7 +124,9 @@ class JobLetters:
     def _again(self, row: Malformed) -> Iterator[Record | Malformed]:
         again = self._reader.again if self._reader else None
         if row.raw is None or again is None:
-            yield row if row.reason.endswith(_AT_THE_SOURCE) else replace(row, reason=f"{row.reason}; {_AT_THE_SOURCE}")
+            why = "" if self._reader else "its job names no format that is known; "
+            told = row.reason.endswith(_AT_THE_SOURCE)
+            yield row if told else replace(row, reason=f"{row.reason}; {why}{_AT_THE_SOURCE}")
             return
         try:
             normalise = bool(self.mapping.get("normalise"))

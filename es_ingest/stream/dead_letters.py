@@ -146,7 +146,7 @@ def jobs_of(path: Path) -> dict[str, dict[str, Any]]:
 
     :raises ReadError: If it is no such file.
     """
-    return {_job(letter): dict(letter.get("mapping") or {}) for _, letter in _letters(path)}
+    return {_job(letter): letter.get("mapping") or {} for _, letter in _letters(path)}
 
 
 def _job(letter: Mapping[str, Any]) -> str:
@@ -163,6 +163,8 @@ def _letters(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 try:
                     letter = json.loads(line)
                     letter["position"], letter["reason"]
+                    if not isinstance(letter.get("mapping") or {}, dict):
+                        raise TypeError("its mapping is not an object")
                 except (ValueError, KeyError, TypeError) as error:
                     raise ReadError(here, f"is no dead letter ({type(error).__name__}: {error})") from error
                 yield here, letter
@@ -175,7 +177,10 @@ def _item(here: str, letter: dict[str, Any]) -> Record | Malformed:
         position = str(letter["position"])
         stored = letter.get("record")
         if stored is None:
-            return Malformed(position, str(letter["reason"]), letter.get("raw"))
+            raw = letter.get("raw")  # who mends a row may write it as JSON of its own, not as text
+            return Malformed(
+                position, str(letter["reason"]), raw if raw is None or isinstance(raw, str) else as_json(raw)
+            )
         vector = stored.get("vector")
         return Record(
             str(stored["id"]),

@@ -7,7 +7,7 @@ import pytest
 
 from es_ingest.readers import FieldMapping
 from es_ingest.readers.vectors import checked
-from es_ingest.records import Malformed, Record
+from es_ingest.records import Malformed, ReadError, Record
 from es_ingest.replay import JobLetters
 from es_ingest.stream.dead_letters import DeadLetters, jobs_of
 
@@ -40,6 +40,23 @@ def test_the_jobs_mapping_holds(replayed):
     assert found == Record("7", "", "cough", {"ward": "A"}, "a.jsonl:1")
 
 
+@pytest.mark.parametrize("job", ["jsonl /a.jsonl", "csv /a.csv"])
+def test_a_row_may_be_mended_as_json_of_its_own(tmp_path, job):
+    path = tmp_path / "dead.jsonl"
+    row = {"note": "7", "history": "cough", "findings": "", "ward": "A"}
+    letter = {"position": "a:1", "reason": "bad", "raw": row, "job": job, "mapping": MAPPING}
+    path.write_text(json.dumps(letter), "utf-8")
+    assert [item for _, item in JobLetters(path, job, MAPPING, encodes=True)] == [
+        Record("7", "", "cough", {"ward": "A"}, "a:1")
+    ]
+    path.write_text(json.dumps(letter | {"raw": 7}), "utf-8")
+    ((_, found),) = JobLetters(path, job, MAPPING, encodes=True)
+    assert (type(found), found.raw) == (Malformed, "7")
+    path.write_text(json.dumps(letter | {"mapping": 5}), "utf-8")
+    with pytest.raises(ReadError, match="its mapping is not an object"):
+        jobs_of(path)
+
+
 def test_a_row_that_is_not_mended_stays_dead_as_it_is(replayed):
     row = Malformed("a.jsonl:1", "empty text", json.dumps(ROW | {"history": ""}))
     (found,) = replayed("jsonl -", row, mapping=MAPPING)
@@ -58,7 +75,8 @@ def test_what_is_no_row_keeps_what_there_is_of_it(replayed):
 def test_what_no_reader_reads_again_stays_dead_and_says_what_to_do(replayed, job, raw):
     row = Malformed("a.xml", "not well-formed", raw)
     (found,) = replayed(job, row)
-    assert found == Malformed("a.xml", "not well-formed; mend the source and run its command again")
+    why = "its job names no format that is known; " if job in ("my own", "") else ""
+    assert found == Malformed("a.xml", f"not well-formed; {why}mend the source and run its command again")
     assert found.raw == raw
     assert replayed(job, found) == [found], "said once"
 
