@@ -378,43 +378,36 @@ class TestStop:
 
 
 class TestMemory:
+    @staticmethod
+    def counted(job, number, most):
+        """Give records as the server keeps up with them, and note how many vectors are alive now and then."""
+        alive = []
+        for n in range(number):
+            one = with_vector(f"r{n}")
+            alive.append(weakref.ref(one.vector))
+            yield one
+            if n % 250 == 249:
+                eventually(lambda least=n - 100: len(job.server.documents) > least)
+                gc.collect()
+                most.append(sum(found() is not None for found in alive))
+
     def test_one_request_that_takes_long_does_not_keep_the_others(self, job):
-        go, alive, most = threading.Event(), [], 0
+        go, most = threading.Event(), []
         job.server.script = [lambda names: go.wait(30) and None]
 
         def items():
-            nonlocal most
-            for number in range(1000):
-                one = with_vector(f"r{number}")
-                alive.append(weakref.ref(one.vector))
-                yield one
-                if number % 250 == 249:
-                    eventually(lambda least=number - 100: len(job.server.documents) > least)
-                    gc.collect()
-                    most = max(most, sum(found() is not None for found in alive))
+            yield from self.counted(job, 1000, most)
             go.set()
 
         job.run(items(), vectors=True)
-        assert most < 200
+        assert max(most) < 200
         assert len(job.acknowledged()) == 1000
 
     def test_what_is_written_is_let_go_of_long_before_its_entry(self, job, monkeypatch):
         monkeypatch.setattr(intake, "_TOGETHER", 1000)  # entries are kept that long
         monkeypatch.setattr(intake, "_WEIGHT_TOGETHER", 5)
-        alive, most = [], 0
-
-        def items():
-            nonlocal most
-            for number in range(900):
-                one = with_vector(f"r{number}")
-                alive.append(weakref.ref(one.vector))
-                yield one
-                if number % 250 == 249:
-                    eventually(lambda least=number - 100: len(job.server.documents) > least)
-                    gc.collect()
-                    most = max(most, sum(found() is not None for found in alive))
-
-        kept = []
-        job.run(items(), vectors=True, look=lambda stream: kept.extend(stream._intake._preparing.values()))
+        kept, most = [], []
+        look = lambda stream: kept.extend(stream._intake._preparing.values())  # noqa: E731
+        job.run(self.counted(job, 900, most), vectors=True, look=look)
         assert len(kept) == 900
-        assert most < 200
+        assert max(most) < 200
